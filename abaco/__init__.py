@@ -1,0 +1,3 @@
+"""Abaco: containers that answer messages."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,35 @@
+"""Who asks: the verified tenant, user and roles of a request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from abaco.domain.ids import Tenant
+
+ADMIN_ROLE = "Internal/abaco-admin"
+PRIVILEGED_ROLE = "Internal/abaco-privileged"
+LIMITED_ROLE = "Internal/abaco-limited"
+EVERYONE_ROLE = "Internal/everyone"
+#: only access mode ``none`` gives it; it allows everything
+ALL_ROLE = "ALL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """A verified caller. ``jwt_header`` is the request header that carried the proof, if any."""
+
+    tenant: Tenant
+    user: str
+    roles: frozenset[str]
+    api_server: str
+    jwt_header: str | None = None
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether permission checks are bypassed."""
+        return bool(self.roles & {ADMIN_ROLE, ALL_ROLE})
+
+    @property
+    def is_privileged(self) -> bool:
+        """Whether privileged actor attributes may be set."""
+        return self.is_admin or PRIVILEGED_ROLE in self.roles

@@ -1,0 +1,123 @@
+"""The environment of an execution's container: names, precedence, encoding, size.
+
+Source: the container contract of the older Abaco (variables, Python text form) and Linux'
+``MAX_ARG_STRLEN`` (one ``NAME=value`` string with its terminator: 131072 bytes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from abaco.domain.actor import Actor
+from abaco.domain.ids import WorkerId
+from abaco.domain.message import Message
+from abaco.errors import InvalidInputError, TooLargeError
+
+#: longest ``NAME=value`` in bytes, without the terminator
+MAX_VARIABLE_BYTES = 131_071
+#: bound for all variables together; the kernel's is a quarter of the stack limit (8 MiB)
+MAX_ENVIRONMENT_BYTES = 1_900_000
+
+CONTENT_TYPE_TEXT = "str"
+CONTENT_TYPE_JSON = "application/json"
+
+_RESERVED_PREFIXES = ("_abaco_", "_actor_configs")
+_RESERVED_NAMES = frozenset({"MSG", "x-nonce"})
+
+
+def is_reserved(name: str) -> bool:
+    """Tell whether only the server may set this variable."""
+    return name in _RESERVED_NAMES or name.startswith(_RESERVED_PREFIXES)
+
+
+def python_text(value: Any) -> str:
+    """Render a JSON value as the older Abaco does: Python's own text form, strings as is."""
+    return value if isinstance(value, str) else repr(value)
+
+
+def build_environment(
+    actor: Actor, message: Message, worker_id: WorkerId, *, access_token: str, configs: str = "{}"
+) -> dict[str, str]:
+    """Build the complete environment of one execution.
+
+    Precedence, lowest first: default environment, query parameters, server variables, MSG.
+    A None in the default environment leaves the name out.
+
+    Raises:
+        TooLargeError: A variable, or all together, do not fit the kernel's limits.
+        InvalidInputError: A variable cannot be one (NUL, lone surrogate, bad name).
+
+    """
+    environment = {
+        name: python_text(value)
+        for name, value in actor.definition.default_environment.items()
+        if value is not None and not is_reserved(name)
+    }
+    environment.update(
+        (name, value) for name, value in message.environment.items() if not is_reserved(name)
+    )
+    environment.update(
+        {
+            "_abaco_username": message.username,
+            "_abaco_api_server": message.api_server,
+            "_abaco_execution_id": message.execution_id,
+            "_abaco_Content_Type": message.content_type,
+            "_abaco_Content-Type": message.content_type,
+            "_abaco_actor_revision": str(message.revision),
+        }
+    )
+    if message.jwt_header:
+        environment["_abaco_jwt_header_name"] = message.jwt_header
+    environment.update(
+        {
+            "_abaco_access_token": access_token,
+            "_abaco_actor_dbid": actor.key.dbid,
+            "_abaco_actor_id": actor.id,
+            "_abaco_worker_id": worker_id,
+            "_abaco_container_repo": actor.definition.image,
+            "_abaco_actor_state": python_text(actor.state),
+            "_abaco_actor_name": str(actor.definition.name),
+            "_actor_configs": configs,
+            "MSG": python_text(message.body),
+        }
+    )
+    check_environment(environment)
+    return environment
+
+
+def check_environment(environment: Mapping[str, str]) -> None:
+    """Refuse what the kernel would refuse.
+
+    Raises:
+        TooLargeError: Names the variable and its limit.
+        InvalidInputError: Names the variable.
+
+    """
+    total = 0
+    for name, value in environment.items():
+        label = "message" if name == "MSG" else name
+        if not name or "=" in name:
+            raise InvalidInputError(f"{name!r} cannot be the name of a variable", field=name)
+        try:
+            name_bytes, value_bytes = len(name.encode()), len(value.encode())
+        except UnicodeEncodeError as error:
+            raise InvalidInputError(
+                f"{label!r} has a lone surrogate, which is no text", field=label
+            ) from error
+        if "\0" in name or "\0" in value:
+            raise InvalidInputError(
+                f"{label!r} has a NUL character, which no variable can hold", field=label
+            )
+        size = name_bytes + 1 + value_bytes
+        if size > MAX_VARIABLE_BYTES:
+            raise TooLargeError(
+                f"{label} is too large for a container's environment: {value_bytes} bytes,"
+                f" the limit is {MAX_VARIABLE_BYTES - name_bytes - 1}"
+            )
+        total += size + 1
+    if total > MAX_ENVIRONMENT_BYTES:
+        raise TooLargeError(
+            f"the environment is too large: {total} bytes, the limit is {MAX_ENVIRONMENT_BYTES};"
+            " shorten the message, default_environment or state"
+        )

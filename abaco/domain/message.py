@@ -1,0 +1,61 @@
+"""A message: one body put in a mailbox; it makes exactly one execution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from abaco.domain.actor import ActorKey
+from abaco.domain.execution import ExecutionKey
+from abaco.domain.ids import ActorId, ExecutionId, Tenant, WorkerId
+
+
+class MessageState(StrEnum):
+    """Where a mailbox row is. (A row has a state in the store's sense, not a lifecycle.)"""
+
+    QUEUED = "queued"
+    LEASED = "leased"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A mailbox row.
+
+    Attributes:
+        body: The JSON value or text as received; rendered for the container at dispatch.
+        content_type: What the container sees as ``_abaco_Content_Type``.
+        environment: Query parameters of the POST, in order, first value of each name.
+        username: Sender shown to the container.
+        jwt_header: Name of the header that authenticated the sender, if one did.
+        revision: The actor's revision when the message was accepted.
+        seq: Place in the actor's mailbox, given by the store; 0 before that.
+
+    """
+
+    tenant: Tenant
+    actor_id: ActorId
+    execution_id: ExecutionId
+    body: Any
+    content_type: str
+    username: str
+    api_server: str
+    enqueued_at: datetime
+    environment: Mapping[str, str] = field(default_factory=dict)
+    jwt_header: str | None = None
+    revision: int = 1
+    seq: int = 0
+    state: MessageState = MessageState.QUEUED
+    lease_owner: WorkerId | None = None
+
+    @property
+    def actor(self) -> ActorKey:
+        """Key of the actor whose mailbox holds it."""
+        return ActorKey(self.tenant, self.actor_id)
+
+    @property
+    def execution(self) -> ExecutionKey:
+        """Key of the one execution it makes."""
+        return ExecutionKey(self.tenant, self.actor_id, self.execution_id)

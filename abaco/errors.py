@@ -1,0 +1,190 @@
+"""The error tree. Every fault a room of Abaco raises on purpose stands here.
+
+::
+
+    AbacoError
+    ├── RequestError              the caller's doing; the text is safe to show
+    │   ├── InvalidInputError     names the field
+    │   ├── NotFoundError
+    │   ├── ConflictError         lost a compare-and-set, or already exists
+    │   ├── ForbiddenError
+    │   ├── TooLargeError         a body or an environment above its limit
+    │   └── LimitExceededError    a quota; may carry a time to wait
+    ├── BackendError              a store or an engine; ``retryable`` says if waiting helps
+    │   ├── StoreError
+    │   │   └── StoreUnavailableError
+    │   └── DriverError
+    │       ├── EngineUnavailableError    the engine does not answer
+    │       ├── EngineTimeoutError        it answered too late
+    │       ├── ImageMissingError         not here, and not to be had
+    │       ├── ContainerMissingError     no such container (any more)
+    │       ├── StartFailedError          the container was never started
+    │       └── StopFailedError           it would not stop
+    ├── InvalidTransitionError    a bug of ours; carries the last steps
+    └── ConfigError               start-up only; names file and key
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class AbacoError(Exception):
+    """Root of the tree.
+
+    Args:
+        message: Text that is safe to show to a client.
+        detail: Text for the log only.
+
+    """
+
+    #: stable word for machines, never changed once published
+    code = "abaco_error"
+
+    def __init__(self, message: str, *, detail: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.detail = detail
+
+
+class RequestError(AbacoError):
+    """The request cannot be served as it stands."""
+
+    code = "request"
+
+
+class InvalidInputError(RequestError):
+    """A value is missing or malformed.
+
+    Args:
+        message: What is wrong and what would be right.
+        field: Snake-case wire name of the offending parameter, if there is one. The HTTP edge
+            spells it in the configured case.
+
+    """
+
+    code = "invalid_input"
+
+    def __init__(self, message: str, *, field: str = "", detail: str = "") -> None:
+        super().__init__(message, detail=detail)
+        self.field = field
+
+
+class NotFoundError(RequestError):
+    """The named object does not exist in the caller's tenant."""
+
+    code = "not_found"
+
+
+class ConflictError(RequestError):
+    """The object exists already, or is not in the status the request needs."""
+
+    code = "conflict"
+
+
+class ForbiddenError(RequestError):
+    """The caller may not do this, or has not proved who it is."""
+
+    code = "forbidden"
+
+
+class TooLargeError(RequestError):
+    """A body or an environment is above its limit."""
+
+    code = "too_large"
+
+
+class LimitExceededError(RequestError):
+    """A quota is used up."""
+
+    code = "limit_exceeded"
+
+
+class BackendError(AbacoError):
+    """A part behind a port failed.
+
+    Attributes:
+        retryable: Whether the same call may work later without anybody's help.
+
+    """
+
+    code = "backend"
+    retryable = False
+
+
+class StoreError(BackendError):
+    """A store refused or broke."""
+
+    code = "store"
+
+
+class StoreUnavailableError(StoreError):
+    """The store does not answer; nothing of the call was applied, or it may be repeated."""
+
+    code = "store_unavailable"
+    retryable = True
+
+
+class DriverError(BackendError):
+    """A container engine refused or broke."""
+
+    code = "driver"
+
+
+class EngineUnavailableError(DriverError):
+    """The engine does not answer (refused, reset, gone in mid-call)."""
+
+    code = "engine_unavailable"
+    retryable = True
+
+
+class EngineTimeoutError(DriverError):
+    """The engine took too long; the effect of the call is unknown."""
+
+    code = "engine_timeout"
+    retryable = True
+
+
+class ImageMissingError(DriverError):
+    """The image is not on the host and could not be pulled."""
+
+    code = "image_missing"
+
+
+class ContainerMissingError(DriverError):
+    """The engine knows no such container."""
+
+    code = "container_missing"
+
+
+class StartFailedError(DriverError):
+    """The container could not be created or started; the user's program never ran."""
+
+    code = "start_failed"
+
+
+class StopFailedError(DriverError):
+    """The container could not be stopped."""
+
+    code = "stop_failed"
+
+
+class InvalidTransitionError(AbacoError):
+    """A lifecycle machine met a stimulus its table does not know in its present status.
+
+    Args:
+        history: The last steps, oldest first, as ``status <- stimulus``.
+
+    """
+
+    code = "invalid_transition"
+
+    def __init__(self, message: str, history: Sequence[str]) -> None:
+        super().__init__(message, detail="\n".join(history))
+        self.history = tuple(history)
+
+
+class ConfigError(AbacoError):
+    """The configuration is wrong; the process must not start."""
+
+    code = "config"

@@ -1,0 +1,1 @@
+"""Contracts of everything outside the core."""

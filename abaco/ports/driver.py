@@ -1,0 +1,213 @@
+"""The contract of a container engine driver.
+
+A driver does not assume that containers run on this host: nothing here is a local path or a
+process id. Exit and output are learned from streams and events of the engine, never by polling.
+
+Every method maps the engine's faults to the leaves of DriverError: EngineUnavailableError when
+the engine does not answer or vanishes in mid-call, EngineTimeoutError when it is too slow.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from abaco.domain.execution import ExecutionKey
+from abaco.domain.ids import ActorId, ExecutionId, Tenant, WorkerId
+
+
+class PullPolicy(StrEnum):
+    """When an image is pulled although it may be there."""
+
+    ALWAYS = "always"
+    IF_NOT_PRESENT = "if_not_present"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineInfo:
+    """What a driver talks to. ``endpoint`` is shown as a worker's ``location``."""
+
+    driver: str
+    version: str
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageInfo:
+    """An image on the engine's host. ``id`` is the content id (``sha256:...``)."""
+
+    reference: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Upper bounds for one container; None means none.
+
+    Units: memory_bytes bytes; nano_cpus 1e-9 CPU; pids processes and threads.
+    """
+
+    memory_bytes: int | None = None
+    nano_cpus: int | None = None
+    pids: int | None = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerSpec:
+    """Everything about a container that is known before its message comes."""
+
+    image: ImageInfo
+    tenant: Tenant
+    actor_id: ActorId
+    worker_id: WorkerId
+    revision: int
+    limits: Limits = field(default_factory=Limits)
+    #: ``uid``, ``uid:gid`` or None for the image's own
+    user: str | None = None
+    privileged: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """A container, or the plan of one, that waits for its context; used once."""
+
+    id: str
+    spec: ContainerSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What one execution's container is given when its message comes."""
+
+    execution: ExecutionKey
+    #: fences: part of the container's name and labels
+    attempt: int
+    #: complete, rendered to text; wins over the image's ENV
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """How a container ended.
+
+    ``state`` is the engine's state object with the names ``Status Running Paused Restarting
+    OOMKilled Dead Pid ExitCode Error StartedAt FinishedAt``, both times as ISO text with
+    milliseconds and ``Z``.
+    Units: cpu_ns cumulative nanoseconds, io_bytes network and block bytes; 0 when unknown.
+    """
+
+    exit_code: int
+    oom_killed: bool
+    started_at: datetime
+    finished_at: datetime
+    state: Mapping[str, Any]
+    cpu_ns: int = 0
+    io_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnedContainer:
+    """A container with this instance's labels, as found on the engine."""
+
+    container_id: str
+    tenant: Tenant
+    actor_id: ActorId
+    execution_id: ExecutionId
+    worker_id: WorkerId
+    attempt: int
+    is_running: bool
+
+
+class Running(Protocol):
+    """A container whose program has been started (it may have ended since)."""
+
+    container_id: str
+    #: engine's clock, aware UTC
+    started_at: datetime
+
+    @abstractmethod
+    def output(self, offset: int = 0) -> AsyncIterator[bytes]:
+        """Stream stdout and stderr merged, from byte ``offset`` of the whole output on.
+
+        Ends when the container has ended and every byte was given. The same offset always
+        means the same byte, also after a restart of this process. One consumer at a time.
+        """
+
+    @abstractmethod
+    async def wait(self) -> Exit:
+        """Wait for the end. Any number of calls, also after the end, give the same Exit.
+
+        Raises ContainerMissingError when the container is gone without a trace.
+        """
+
+    @abstractmethod
+    async def stop(self, grace_s: float) -> None:
+        """Ask the program to end (SIGTERM), and after ``grace_s`` seconds make it (SIGKILL).
+
+        Returns when it has ended. Stopping an ended container is no error. Raises
+        StopFailedError when it survives.
+        """
+
+
+class Driver(Protocol):
+    """One container engine."""
+
+    @abstractmethod
+    async def info(self) -> EngineInfo:
+        """Answer quickly and truthfully whether the engine is there (else raise)."""
+
+    @abstractmethod
+    async def ensure_image(
+        self,
+        reference: str,
+        policy: PullPolicy,
+        *,
+        timeout_s: float,
+        progress: Callable[[str], None] | None = None,
+    ) -> ImageInfo:
+        """Make sure the image is on the engine's host, pulling as the policy says.
+
+        A name without tag means ``:latest``. With ALWAYS, a failed pull of an image that is
+        present is no error when the registry cannot be reached or does not know it: images
+        built on the host keep working. Raises ImageMissingError with a text that says what
+        was tried. ``progress`` receives short lines for people.
+        """
+
+    @abstractmethod
+    async def prepare(self, spec: ContainerSpec) -> Slot:
+        """Get ready to run one container of this spec. Raises StartFailedError,
+        ImageMissingError.
+        """
+
+    @abstractmethod
+    async def dispatch(self, slot: Slot, context: Context) -> Running:
+        """Give the slot its context and start the user's program; uses the slot up.
+
+        Raises StartFailedError when the program certainly did not start; nothing is left
+        behind then. After EngineUnavailableError or EngineTimeoutError the container may or
+        may not exist: ``list_owned`` tells.
+        """
+
+    @abstractmethod
+    async def discard(self, slot: Slot) -> None:
+        """Give a slot back unused. Idempotent."""
+
+    @abstractmethod
+    async def adopt(self, container_id: str) -> Running:
+        """Take over a container that an earlier process, or a broken call, left.
+
+        Raises ContainerMissingError; StartFailedError when it was created but never started.
+        """
+
+    @abstractmethod
+    async def list_owned(self) -> list[OwnedContainer]:
+        """List every container labelled as this instance's, ended ones too."""
+
+    @abstractmethod
+    async def remove(self, container_id: str) -> None:
+        """Kill if need be, and remove. Removing what is not there is no error."""

@@ -1,0 +1,353 @@
+"""The contracts of the stores.
+
+Every method is one transaction: all of it or nothing, durable before it returns. A change of
+status is compare-and-set inside the store; nothing is ever created by an update. Methods raise
+StoreUnavailableError when the store does not answer and StoreError when it is broken.
+
+All times come from the caller. Lists are paged in the store, oldest first, by (time, id).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from abaco.domain.actor import Actor, ActorDefinition, ActorKey, ActorStatus
+from abaco.domain.execution import (
+    Execution,
+    ExecutionKey,
+    ExecutionTotals,
+    HaltReason,
+    Outcome,
+)
+from abaco.domain.ids import ExecutionId, Tenant
+from abaco.domain.message import Message
+from abaco.domain.worker import Worker, WorkerKey, WorkerStatus
+
+
+class ActorStore(Protocol):
+    """Actors. A write to an actor that is absent raises NotFoundError."""
+
+    @abstractmethod
+    async def insert(self, actor: Actor) -> None:
+        """Add an actor. Raises ConflictError when the key exists."""
+
+    @abstractmethod
+    async def get(self, key: ActorKey) -> Actor:
+        """Return the actor. Raises NotFoundError."""
+
+    @abstractmethod
+    async def list_actors(
+        self,
+        *,
+        tenant: Tenant | None = None,
+        owner: str | None = None,
+        after: Actor | None = None,
+        limit: int = 1000,
+    ) -> list[Actor]:
+        """Page actors, of one tenant and owner or (None) of all, that come after ``after``."""
+
+    @abstractmethod
+    async def update(
+        self, key: ActorKey, definition: ActorDefinition, *, new_revision: bool, now: datetime
+    ) -> Actor:
+        """Replace the definition and clear ``status_message``.
+
+        With ``new_revision`` also, in the same step, revision + 1 and status SUBMITTED.
+        Leaves state, owner, create_time alone. Raises ConflictError when SHUTTING_DOWN.
+        """
+
+    @abstractmethod
+    async def set_status(
+        self,
+        key: ActorKey,
+        status: ActorStatus,
+        message: str,
+        *,
+        expect: Collection[ActorStatus],
+        revision: int | None = None,
+    ) -> bool:
+        """Compare-and-set the status. False when the present status is not in ``expect``, or
+        ``revision`` is given and not the present one; NotFoundError when absent.
+        """
+
+    @abstractmethod
+    async def set_state(
+        self, key: ActorKey, state: Any, *, expect_version: int | None = None
+    ) -> Actor:
+        """Replace the state blob, state_version + 1. Raises ConflictError when
+        ``expect_version`` is not the present one, or the actor is SHUTTING_DOWN.
+        """
+
+    @abstractmethod
+    async def delete(self, key: ActorKey) -> None:
+        """Remove the actor with its logs, results, queued messages and worker records.
+
+        Executions stay. Queued messages left over get their executions finalized as ERROR.
+        Idempotent.
+        """
+
+
+class Refusal(StrEnum):
+    """Why a claim got no message."""
+
+    EMPTY = "empty"  # nothing to take now (or a stateful actor is in mid-run)
+    STALE = "stale"  # the actor has a newer revision than the worker
+    NOT_READY = "not_ready"  # the worker record is gone or not READY
+    ACTOR_STOPPED = "actor_stopped"  # the actor is gone, in ERROR or SHUTTING_DOWN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A leased message with everything its run needs, read in the claim's transaction."""
+
+    message: Message
+    execution: Execution
+    actor: Actor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """Conservation: ``accepted == queued + leased + final`` at any moment."""
+
+    accepted: int
+    queued: int
+    leased: int
+    final: int
+
+
+class Mailbox(Protocol):
+    """Queues of messages, one per actor, and the executions they make.
+
+    A row goes queued -> leased -> gone. ``attempt`` fences: every write of a run names the
+    attempt it belongs to and is refused (False) when that is not the execution's present one,
+    or the execution is final.
+    """
+
+    @abstractmethod
+    async def submit(
+        self, execution: Execution, message: Message, *, max_queued: int | None = None
+    ) -> Message:
+        """Store execution and message together, last in the actor's queue.
+
+        Raises NotFoundError when the actor is absent, ConflictError when SHUTTING_DOWN or the
+        execution id exists, LimitExceededError when more than ``max_queued`` messages wait.
+        Returns the message with its ``seq``.
+        """
+
+    @abstractmethod
+    async def claim(self, worker: WorkerKey, revision: int, now: datetime) -> Claim | Refusal:
+        """Lease the head of the worker's actor's queue to the worker.
+
+        Needs: the worker READY, the actor SUBMITTED or READY, its revision the given one and,
+        for a stateful actor, no other leased message. In one step the message is leased, the
+        execution gets worker id and attempt + 1, the worker becomes BUSY. Order is strict.
+        """
+
+    @abstractmethod
+    async def mark_running(
+        self, key: ExecutionKey, attempt: int, container_id: str, start_time: datetime
+    ) -> bool:
+        """Execution SUBMITTED -> RUNNING, fenced; the worker's container_id with it."""
+
+    @abstractmethod
+    async def finalize(
+        self, key: ExecutionKey, attempt: int, outcome: Outcome, *, now: datetime
+    ) -> bool:
+        """Write the outcome and the final status, remove the message, add to totals, and turn
+        the leasing worker BUSY -> READY with last_execution_time, all in one step, fenced.
+
+        A worker in SHUTDOWN_REQUESTED or SHUTTING_DOWN keeps that status.
+        """
+
+    @abstractmethod
+    async def release(self, key: ExecutionKey, attempt: int, *, lost: bool) -> bool:
+        """Put a leased message back at its place in the queue, fenced.
+
+        The execution becomes SUBMITTED again, without worker, container and start time; with
+        ``lost`` its ``losses`` + 1. The worker turns BUSY -> READY as in ``finalize``.
+        """
+
+    @abstractmethod
+    async def count(self, actor: ActorKey) -> int:
+        """Count queued (not leased) messages."""
+
+    @abstractmethod
+    async def purge(self, actor: ActorKey, outcome: Outcome) -> list[ExecutionId]:
+        """Remove all queued messages and finalize their executions with ``outcome``."""
+
+    @abstractmethod
+    async def backlog(self) -> Mapping[ActorKey, int]:
+        """Return the queued count of every actor that has queued messages."""
+
+
+class ExecutionStore(Protocol):
+    """Executions, read side, and halts."""
+
+    @abstractmethod
+    async def get(self, key: ExecutionKey) -> Execution:
+        """Return the execution. Raises NotFoundError."""
+
+    @abstractmethod
+    async def list_executions(
+        self, actor: ActorKey, *, after: Execution | None = None, limit: int = 1000
+    ) -> list[Execution]:
+        """Page an actor's executions by (message_received_time, id)."""
+
+    @abstractmethod
+    async def totals(self, actor: ActorKey) -> ExecutionTotals:
+        """Return running totals; costs the same however long the history."""
+
+    @abstractmethod
+    async def request_halt(self, key: ExecutionKey, reason: HaltReason) -> Execution:
+        """Mark a RUNNING execution to be stopped. A second request changes nothing.
+
+        Raises NotFoundError; ConflictError, naming the status, when it is not RUNNING.
+        """
+
+    @abstractmethod
+    async def list_leased(self) -> list[Execution]:
+        """Return every execution whose message is leased (claimed, not final)."""
+
+    @abstractmethod
+    async def counters(self) -> Counters:
+        """Return the conservation counters of the whole instance, in O(1)."""
+
+
+class WorkerStore(Protocol):
+    """Worker records."""
+
+    @abstractmethod
+    async def request(self, worker: Worker, *, limit: int) -> bool:
+        """Insert the record if the actor has fewer than ``limit`` viable workers.
+
+        Count and insert are one step. False when the pool is full, or the actor is absent, in
+        ERROR or SHUTTING_DOWN, or has another revision than the record.
+        """
+
+    @abstractmethod
+    async def get(self, key: WorkerKey) -> Worker:
+        """Return the worker. Raises NotFoundError."""
+
+    @abstractmethod
+    async def list_workers(self, actor: ActorKey | None = None) -> list[Worker]:
+        """Return the workers of one actor, or (None) of all, oldest first."""
+
+    @abstractmethod
+    async def set_status(
+        self, key: WorkerKey, status: WorkerStatus, *, expect: Collection[WorkerStatus]
+    ) -> bool:
+        """Compare-and-set. ERROR also records the previous status. False when the present one
+        is not expected; NotFoundError when absent.
+        """
+
+    @abstractmethod
+    async def retire_idle(self, key: WorkerKey) -> bool:
+        """READY -> SHUTTING_DOWN, only if the actor's queue is empty: decision and check are
+        one step. False otherwise; NotFoundError when absent.
+        """
+
+    @abstractmethod
+    async def touch(self, keys: Collection[WorkerKey], now: datetime) -> None:
+        """Stamp last_health_check_time. Absent workers are passed over."""
+
+    @abstractmethod
+    async def delete(self, key: WorkerKey) -> None:
+        """Remove the record. Idempotent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogText:
+    """A log as stored: ``data`` from the asked offset on; ``bytes_seen`` of all output so far.
+
+    ``is_truncated`` when output was left out at the end because of the limit.
+    """
+
+    data: bytes
+    bytes_seen: int
+    is_truncated: bool
+
+
+class LogStore(Protocol):
+    """Logs: append only, bytes, with a limit and an expiry."""
+
+    @abstractmethod
+    async def append(
+        self,
+        key: ExecutionKey,
+        offset: int,
+        data: bytes,
+        *,
+        max_bytes: int,
+        expires_at: datetime | None,
+    ) -> int:
+        """Append output that begins at byte ``offset`` of all output.
+
+        Bytes before the present ``bytes_seen`` are dropped (a repeat is harmless); a gap
+        raises ConflictError. Storing stops at ``max_bytes``, counting goes on. Sets the
+        expiry. Returns the new ``bytes_seen``.
+        """
+
+    @abstractmethod
+    async def read(self, key: ExecutionKey, offset: int = 0) -> LogText:
+        """Return the stored bytes from ``offset`` on; empty when there are none or expired."""
+
+    @abstractmethod
+    async def expire(self, now: datetime, *, limit: int = 1000) -> int:
+        """Remove up to ``limit`` logs whose expiry has passed. Returns how many."""
+
+
+class ResultStore(Protocol):
+    """Results: bytes a container hands back, read in order, each once."""
+
+    @abstractmethod
+    async def push(self, key: ExecutionKey, data: bytes, *, expires_at: datetime) -> None:
+        """Add a result at the end."""
+
+    @abstractmethod
+    async def pop(self, key: ExecutionKey, now: datetime) -> bytes | None:
+        """Take the oldest unexpired result away, atomically; None when there is none."""
+
+    @abstractmethod
+    async def expire(self, now: datetime, *, limit: int = 1000) -> int:
+        """Remove up to ``limit`` results whose expiry has passed. Returns how many."""
+
+
+class InstanceStore(Protocol):
+    """One row about the instance: who serves it now."""
+
+    @abstractmethod
+    async def acquire(self, holder: str, now: datetime, ttl_s: float) -> int:
+        """Become the one live process; returns the new epoch (from 1, +1 each time).
+
+        Raises ConflictError naming the holder while another's heartbeat is fresh.
+        """
+
+    @abstractmethod
+    async def heartbeat(self, epoch: int, now: datetime, ttl_s: float) -> bool:
+        """Renew. False when another epoch has begun: this process must stop."""
+
+    @abstractmethod
+    async def release(self, epoch: int) -> None:
+        """Give the place up at once, if it is still ours."""
+
+    @abstractmethod
+    async def ping(self) -> None:
+        """Read something; raises StoreError when the store does not work."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """The logical stores, each behind its own port."""
+
+    actors: ActorStore
+    mailbox: Mailbox
+    executions: ExecutionStore
+    workers: WorkerStore
+    logs: LogStore
+    results: ResultStore
+    instance: InstanceStore

@@ -1,0 +1,1 @@
+"""Agents: supervised, long-lived coroutines."""

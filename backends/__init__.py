@@ -1,0 +1,1 @@
+"""Adapters: stores, drivers and the small ports."""

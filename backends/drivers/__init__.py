@@ -1,0 +1,1 @@
+"""Container engine drivers, one module per engine."""
