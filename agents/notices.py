@@ -18,17 +18,28 @@ class EventSubscription(Subscription):
     """A subscription on one asyncio event: notices between two waits merge into one."""
 
     def __init__(self) -> None:
-        self.event = asyncio.Event()
+        self._event = asyncio.Event()
+        self._keys: dict[ActorKey | ExecutionKey, None] = {}
+
+    def notice(self, key: ActorKey | ExecutionKey) -> None:
+        """Note the key and wake whoever waits."""
+        self._keys[key] = None
+        self._event.set()
 
     async def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for the next notice; False on timeout."""
         try:
             async with asyncio.timeout(timeout_s):
-                await self.event.wait()
+                await self._event.wait()
         except TimeoutError:
             return False
-        self.event.clear()
+        self._event.clear()
         return True
+
+    def take(self) -> list[ActorKey | ExecutionKey]:
+        """Return, and forget, the keys noticed so far, each once, in order."""
+        keys, self._keys = self._keys, {}
+        return list(keys)
 
 
 class LocalNotices(Notices):
@@ -41,7 +52,7 @@ class LocalNotices(Notices):
         """Wake the listeners of this key and those of the whole topic."""
         for place in ((topic, key), (topic, None)):
             for subscription in self._listeners.get(place, ()):
-                subscription.event.set()
+                subscription.notice(key)
 
     @contextmanager
     def subscribe(

@@ -48,6 +48,25 @@ class ExecutionKey(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """How a container ended.
+
+    ``state`` is the engine's state object with the names ``Status Running Paused Restarting
+    OOMKilled Dead Pid ExitCode Error StartedAt FinishedAt``, both times as ISO text with
+    milliseconds and ``Z``.
+    Units: cpu_ns cumulative nanoseconds, io_bytes network and block bytes; 0 when unknown.
+    """
+
+    exit_code: int
+    oom_killed: bool
+    started_at: datetime
+    finished_at: datetime
+    state: Mapping[str, Any]
+    cpu_ns: int = 0
+    io_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How an execution ended.
 

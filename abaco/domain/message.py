@@ -14,7 +14,7 @@ from abaco.domain.ids import ActorId, ExecutionId, Tenant, WorkerId
 
 
 class MessageState(StrEnum):
-    """Where a mailbox row is. (A row has a state in the store's sense, not a lifecycle.)"""
+    """Where a mailbox row is. Not a lifecycle status: rows only move forth and back."""
 
     QUEUED = "queued"
     LEASED = "leased"

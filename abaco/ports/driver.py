@@ -14,9 +14,10 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 
 from abaco.domain.execution import ExecutionKey
+from abaco.domain.execution import Exit as Exit
 from abaco.domain.ids import ActorId, ExecutionId, Tenant, WorkerId
 
 
@@ -92,25 +93,6 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exit:
-    """How a container ended.
-
-    ``state`` is the engine's state object with the names ``Status Running Paused Restarting
-    OOMKilled Dead Pid ExitCode Error StartedAt FinishedAt``, both times as ISO text with
-    milliseconds and ``Z``.
-    Units: cpu_ns cumulative nanoseconds, io_bytes network and block bytes; 0 when unknown.
-    """
-
-    exit_code: int
-    oom_killed: bool
-    started_at: datetime
-    finished_at: datetime
-    state: Mapping[str, Any]
-    cpu_ns: int = 0
-    io_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class OwnedContainer:
     """A container with this instance's labels, as found on the engine."""
 
@@ -180,8 +162,9 @@ class Driver(Protocol):
 
     @abstractmethod
     async def prepare(self, spec: ContainerSpec) -> Slot:
-        """Get ready to run one container of this spec. Raises StartFailedError,
-        ImageMissingError.
+        """Get ready to run one container of this spec.
+
+        Raises StartFailedError, ImageMissingError.
         """
 
     @abstractmethod

@@ -1,7 +1,7 @@
 """Wake-ups inside the process, so that nobody polls a store.
 
-A notice carries no data and may be spurious; whoever wakes looks at the store. The durable
-truth is always the record, so a lost process loses no work.
+A notice carries nothing but its key and may be spurious; whoever wakes looks at the store. The
+durable truth is always the record, so a lost process loses no work.
 """
 
 from __future__ import annotations
@@ -36,6 +36,10 @@ class Subscription(Protocol):
 
         Returns True at once when one came in between (none is missed), False on timeout.
         """
+
+    @abstractmethod
+    def take(self) -> list[ActorKey | ExecutionKey]:
+        """Return, and forget, the keys noticed since the last ``take``, each once, in order."""
 
 
 class Notices(Protocol):

@@ -53,12 +53,19 @@ class ActorStore(Protocol):
 
     @abstractmethod
     async def update(
-        self, key: ActorKey, definition: ActorDefinition, *, new_revision: bool, now: datetime
+        self,
+        key: ActorKey,
+        definition: ActorDefinition,
+        *,
+        new_revision: bool,
+        now: datetime,
+        expect_revision: int | None = None,
     ) -> Actor:
         """Replace the definition and clear ``status_message``.
 
         With ``new_revision`` also, in the same step, revision + 1 and status SUBMITTED.
-        Leaves state, owner, create_time alone. Raises ConflictError when SHUTTING_DOWN.
+        Leaves state, owner, create_time alone. Raises ConflictError when SHUTTING_DOWN, or
+        ``expect_revision`` is given and not the present one.
         """
 
     @abstractmethod
@@ -71,16 +78,20 @@ class ActorStore(Protocol):
         expect: Collection[ActorStatus],
         revision: int | None = None,
     ) -> bool:
-        """Compare-and-set the status. False when the present status is not in ``expect``, or
-        ``revision`` is given and not the present one; NotFoundError when absent.
+        """Compare-and-set the status and its message.
+
+        False when the present status is not in ``expect``, or ``revision`` is given and not
+        the present one; NotFoundError when absent.
         """
 
     @abstractmethod
     async def set_state(
         self, key: ActorKey, state: Any, *, expect_version: int | None = None
     ) -> Actor:
-        """Replace the state blob, state_version + 1. Raises ConflictError when
-        ``expect_version`` is not the present one, or the actor is SHUTTING_DOWN.
+        """Replace the state blob, state_version + 1.
+
+        Raises ConflictError when ``expect_version`` is not the present one, or the actor is
+        SHUTTING_DOWN.
         """
 
     @abstractmethod
@@ -152,16 +163,17 @@ class Mailbox(Protocol):
     async def mark_running(
         self, key: ExecutionKey, attempt: int, container_id: str, start_time: datetime
     ) -> bool:
-        """Execution SUBMITTED -> RUNNING, fenced; the worker's container_id with it."""
+        """Set the execution SUBMITTED -> RUNNING, fenced; the worker's container_id with it."""
 
     @abstractmethod
     async def finalize(
         self, key: ExecutionKey, attempt: int, outcome: Outcome, *, now: datetime
     ) -> bool:
-        """Write the outcome and the final status, remove the message, add to totals, and turn
-        the leasing worker BUSY -> READY with last_execution_time, all in one step, fenced.
+        """Write the outcome and the final status and remove the message, fenced.
 
-        A worker in SHUTDOWN_REQUESTED or SHUTTING_DOWN keeps that status.
+        In the same step totals are added to and the leasing worker turns BUSY -> READY with
+        last_execution_time ``now``. A worker in SHUTDOWN_REQUESTED or SHUTTING_DOWN keeps
+        that status.
         """
 
     @abstractmethod
@@ -241,14 +253,16 @@ class WorkerStore(Protocol):
     async def set_status(
         self, key: WorkerKey, status: WorkerStatus, *, expect: Collection[WorkerStatus]
     ) -> bool:
-        """Compare-and-set. ERROR also records the previous status. False when the present one
-        is not expected; NotFoundError when absent.
+        """Compare-and-set the status; ERROR also records the previous one.
+
+        False when the present one is not expected; NotFoundError when absent.
         """
 
     @abstractmethod
     async def retire_idle(self, key: WorkerKey) -> bool:
-        """READY -> SHUTTING_DOWN, only if the actor's queue is empty: decision and check are
-        one step. False otherwise; NotFoundError when absent.
+        """Set READY -> SHUTTING_DOWN if the actor's queue is empty, in one step.
+
+        False otherwise; NotFoundError when absent.
         """
 
     @abstractmethod
@@ -295,6 +309,10 @@ class LogStore(Protocol):
     @abstractmethod
     async def read(self, key: ExecutionKey, offset: int = 0) -> LogText:
         """Return the stored bytes from ``offset`` on; empty when there are none or expired."""
+
+    @abstractmethod
+    async def clear(self, key: ExecutionKey) -> None:
+        """Forget the log, so that the next append begins at 0 again. Idempotent."""
 
     @abstractmethod
     async def expire(self, now: datetime, *, limit: int = 1000) -> int:

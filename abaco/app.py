@@ -1,0 +1,256 @@
+"""The composition root: builds every room, starts it, stops it in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Awaitable
+from contextlib import AsyncExitStack
+
+from handlers.routes import make_application
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+
+from abaco.config import Settings
+from abaco.domain.health import CheckReport
+from abaco.errors import BackendError, ConfigError
+from abaco.lifecycle.retry import RetryPolicy
+from abaco.logs import set_up_logs
+from abaco.operations.services import Services
+from abaco.ports.driver import Driver, PullPolicy
+from abaco.ports.store import Stores
+from agents.engine import EngineWatch
+from agents.health import HEARTBEAT_TTL_S, Health, Heartbeat
+from agents.health import INTERVAL_S as HEALTH_S
+from agents.images import ImageKeeper
+from agents.kit import Kit
+from agents.notices import LocalNotices
+from agents.periodic import Periodic
+from agents.pulse import Pulse
+from agents.reaper import INTERVAL_S as REAPER_S
+from agents.reaper import Reaper
+from agents.reconcile import Reconciler
+from agents.remover import Remover
+from agents.spawner import Spawner
+from agents.supervisor import Supervisor
+from backends.drivers.select import open_driver
+from backends.identity import ImageUser, NoTokens
+from backends.registry import find_stores
+from backends.system import RandomIds, SystemClock, load_instance_id
+
+_log = logging.getLogger(__name__)
+
+#: seconds open requests get to end when the server stops
+REQUESTS_GRACE_S = 1.0
+#: seconds a readiness check may take
+CHECK_TIMEOUT_S = 2.0
+#: connections the kernel holds for us while the loop is busy
+LISTEN_BACKLOG = 1024
+
+
+class App:
+    """One Abaco process.
+
+    Args:
+        settings: Everything configurable.
+
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._clock = SystemClock()
+        self._stack = AsyncExitStack()
+        self.supervisor = Supervisor(self._clock)
+        #: set by ``start``
+        self.services: Services
+        self.port = 0
+        self._engine: EngineWatch
+        self._spawner: Spawner
+        self._heartbeat: Heartbeat
+
+    async def start(self) -> None:
+        """Start store, driver, agents, HTTP, in this order.
+
+        Raises:
+            ConfigError: Something is configured wrongly.
+            BackendError: The store cannot be opened.
+            ConflictError: Another live process serves this instance.
+
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        settings = self.settings
+        open_stores = find_stores(settings.store.backend)
+        stores = await self._stack.enter_async_context(open_stores(settings, self._clock))
+        epoch = await self._acquire(stores)
+        is_lasting = settings.store.backend != "memory"
+        instance_id = (
+            load_instance_id(settings.general.data_dir) if is_lasting else secrets.token_hex(8)
+        )
+        opened = await self._stack.enter_async_context(open_driver(settings, instance_id))
+        self.services = Services(
+            settings=settings,
+            stores=stores,
+            notices=LocalNotices(),
+            clock=self._clock,
+            ids=RandomIds(settings.web.id_salt),
+        )
+        kit = self._make_kit(opened.driver)
+        self._engine = kit.engine
+        self._stack.push_async_callback(self.supervisor.stop)
+        for name, agent in opened.agents.items():
+            self.supervisor.start(name, agent)
+        self._start_agents(kit, epoch)
+        self._listen()
+
+    async def _acquire(self, stores: Stores) -> int:
+        holder = f"process {os.getpid()} on {socket.gethostname()}"
+        now = self._clock.now()
+        epoch = await stores.instance.acquire(holder, now, HEARTBEAT_TTL_S)
+        self._stack.push_async_callback(stores.instance.release, epoch)
+        return epoch
+
+    def _make_kit(self, driver: Driver) -> Kit:
+        runtime = self.settings.runtime
+        engine = EngineWatch(driver)
+        return Kit(
+            settings=self.settings,
+            stores=self.services.stores,
+            notices=self.services.notices,
+            clock=self._clock,
+            driver=driver,
+            engine=engine,
+            images=ImageKeeper(
+                driver,
+                PullPolicy(runtime.pull_policy),
+                timeout_s=runtime.image_pull_timeout,
+                max_parallel_pulls=runtime.max_parallel_pulls,
+            ),
+            remover=Remover(driver, engine),
+            identity=ImageUser(),
+            tokens=NoTokens(),
+            retry=RetryPolicy(
+                max_start_failures=runtime.max_start_failures,
+                start_backoff_s=runtime.start_backoff,
+                max_attempts=runtime.max_attempts,
+            ),
+        )
+
+    def _start_agents(self, kit: Kit, epoch: int) -> None:
+        self._spawner = Spawner(kit, self.supervisor, self.services.ids)
+        self._heartbeat = Heartbeat(kit, epoch)
+        health = Periodic("health", HEALTH_S, Health(kit, self._spawner).round)
+        reaper = Periodic("reaper", REAPER_S, Reaper(kit).round)
+        agents = {
+            "engine": kit.engine.run,
+            "reconciler": Reconciler(kit, self._spawner).run,
+            "spawner": self._spawner.run,
+            "remover": kit.remover.run,
+            "health": health.run,
+            "heartbeat": self._heartbeat.run,
+            "reaper": reaper.run,
+            "pulse": Pulse(self._clock).run,
+        }
+        for name, agent in agents.items():
+            self.supervisor.start(name, agent)
+
+    def _listen(self) -> None:
+        web = self.settings.web
+        application = make_application(
+            self.services, agents=self.supervisor.report, checks=self.checks
+        )
+        try:
+            sockets = bind_sockets(web.port, web.address, backlog=LISTEN_BACKLOG)
+        except OSError as error:
+            raise ConfigError(
+                f"web.port: cannot listen on {web.address}:{web.port} ({error.strerror});"
+                " is another server running? choose another web.port"
+            ) from error
+        self.port = sockets[0].getsockname()[1]
+        server = HTTPServer(application)
+        server.add_sockets(sockets)
+        self._stack.push_async_callback(self._close_http, server)
+        _log.info("listening on http://%s:%d", web.address, self.port)
+
+    async def _close_http(self, server: HTTPServer) -> None:
+        server.stop()
+        try:
+            async with asyncio.timeout(REQUESTS_GRACE_S):
+                await server.close_all_connections()
+        except TimeoutError:
+            _log.warning("some requests were still open after %s s", REQUESTS_GRACE_S)
+
+    async def stop(self) -> None:
+        """Stop in reverse order. Containers go on; the next start adopts them."""
+        await self._stack.aclose()
+
+    async def drain(self) -> None:
+        """Wait until no worker runs a message, at most ``runtime.shutdown_grace`` seconds."""
+        until_s = self._clock.monotonic() + self.settings.runtime.shutdown_grace
+        await self._spawner.drain(until_s)
+
+    async def checks(self) -> list[CheckReport]:
+        """Ask store and engine, now, whether they can be reached."""
+        info = self._engine.info
+        engine = f"{info.driver} {info.version} at {info.endpoint}" if info else "none so far"
+        is_up = self._engine.is_up
+        return [
+            await self._check("store", self.services.stores.instance.ping()),
+            CheckReport(name="engine", is_ok=is_up, detail=engine if is_up else f"away: {engine}"),
+        ]
+
+    async def _check(self, name: str, call: Awaitable[None]) -> CheckReport:
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT_S):
+                await call
+        except TimeoutError:
+            return CheckReport(name=name, is_ok=False, detail="no answer in time")
+        except BackendError as error:
+            return CheckReport(name=name, is_ok=False, detail=error.message)
+        return CheckReport(name=name, is_ok=True, detail=self.settings.store.backend)
+
+    async def run_until_stopped(self, stop: asyncio.Event) -> int:
+        """Wait for a stop request, an agent that cannot be kept alive, or a successor.
+
+        Returns the exit code of the process.
+        """
+        waiting = {
+            asyncio.create_task(event.wait(), name=name)
+            for name, event in (
+                ("stop", stop),
+                ("failed", self.supervisor.has_failed),
+                ("superseded", self._heartbeat.is_superseded),
+            )
+        }
+        done, rest = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in rest:
+            task.cancel()
+        return 0 if all(task.get_name() == "stop" for task in done) else 1
+
+
+async def serve(settings: Settings) -> int:
+    """Run Abaco until SIGTERM or SIGINT. Returns the exit code of the process."""
+    set_up_logs(settings.logs)
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    app = App(settings)
+    await app.start()
+    try:
+        code = await app.run_until_stopped(stop)
+        if code == 0 and settings.runtime.shutdown_policy == "drain":
+            await app.drain()
+    finally:
+        await app.stop()
+    _log.info("stopped")
+    return code

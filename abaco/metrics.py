@@ -1,0 +1,23 @@
+"""Counters and timers by name, on prometheus_client's default registry."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Histogram
+
+LOOP_LAG_SECONDS = Histogram(
+    "abaco_loop_lag_seconds",
+    "How late the event loop was at its regular tick.",
+    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+)
+EXECUTIONS = Counter(
+    "abaco_executions", "Executions that became final.", labelnames=("status", "reason")
+)
+REDELIVERIES = Counter(
+    "abaco_redeliveries", "Messages put back into their mailbox.", labelnames=("kind",)
+)
+STAGE_SECONDS = Histogram(
+    "abaco_execution_stage_seconds",
+    "Seconds spent in each stage of an execution.",
+    labelnames=("stage",),
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
+)

@@ -1,0 +1,89 @@
+"""What workers share: ports, policies, and the helpers that outlive a single worker."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import tenacity
+
+from abaco.config import Settings
+from abaco.domain.actor import RUNNABLE, ActorKey, ActorStatus
+from abaco.errors import NotFoundError, StoreUnavailableError
+from abaco.lifecycle.retry import RetryPolicy
+from abaco.ports.clock import Clock
+from abaco.ports.driver import Driver
+from abaco.ports.identity import IdentityProvider, TokenProvider
+from abaco.ports.notices import Notices, Topic
+from abaco.ports.store import Stores
+from agents.engine import EngineWatch
+from agents.images import ImageKeeper
+from agents.remover import Remover
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kit:
+    """Everything a worker works with; built once."""
+
+    settings: Settings
+    stores: Stores
+    notices: Notices
+    clock: Clock
+    driver: Driver
+    engine: EngineWatch
+    images: ImageKeeper
+    remover: Remover
+    identity: IdentityProvider
+    tokens: TokenProvider
+    retry: RetryPolicy
+
+    async def set_actor_status(
+        self,
+        key: ActorKey,
+        revision: int,
+        status: ActorStatus,
+        message: str,
+        *,
+        expect: frozenset[ActorStatus] = RUNNABLE,
+    ) -> bool:
+        """Compare-and-set an actor's status for a revision and tell whoever listens.
+
+        False when the actor is gone, stopped or has another revision.
+        """
+        try:
+            is_set = await persist(
+                lambda: self.stores.actors.set_status(
+                    key, status, message, expect=expect, revision=revision
+                )
+            )
+        except NotFoundError:
+            return False
+        if is_set:
+            _log.info("actor %s is %s %s", key.id, status.value, message)
+            self.notices.publish(Topic.ACTOR, key)
+        return is_set
+
+
+def _warn(state: tenacity.RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    _log.warning("the store does not answer, try %d: %s", state.attempt_number, error)
+
+
+async def persist(write: Callable[[], Awaitable[T]]) -> T:
+    """Make a write that must happen, however long the store is away.
+
+    For the facts of a run: what happened in a container cannot be asked for again. The write
+    must be fenced or idempotent, because one that timed out may have been applied.
+    """
+    retrying = tenacity.AsyncRetrying(
+        retry=tenacity.retry_if_exception_type(StoreUnavailableError),
+        wait=tenacity.wait_random_exponential(multiplier=0.1, max=5.0),
+        before_sleep=_warn,
+    )
+    return await retrying(write)

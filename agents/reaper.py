@@ -1,0 +1,39 @@
+"""Removes what has expired and what nobody owns."""
+
+from __future__ import annotations
+
+import logging
+
+from abaco.errors import DriverError
+from agents.kit import Kit
+from agents.reconcile import sweep_containers
+
+_log = logging.getLogger(__name__)
+
+#: seconds between two rounds; an expired log may be readable this much longer
+INTERVAL_S = 60.0
+#: most records removed by one transaction, so that others get their turn
+BATCH = 500
+
+
+class Reaper:
+    """One round a minute: expired logs and results, containers of no live attempt."""
+
+    def __init__(self, kit: Kit) -> None:
+        self._kit = kit
+
+    async def round(self) -> None:
+        """Reap once."""
+        now = self._kit.clock.now()
+        for store in (self._kit.stores.logs, self._kit.stores.results):
+            while await store.expire(now, limit=BATCH) == BATCH:
+                pass
+        if not self._kit.engine.is_up:
+            return
+        try:
+            count = await sweep_containers(self._kit)
+        except DriverError as error:
+            self._kit.engine.report_down(error)
+        else:
+            if count:
+                _log.warning("removed %d orphaned containers", count)
