@@ -27,7 +27,6 @@ MAX_BACKOFF_S = 5.0
 class _Agent:
     name: str
     run: Callable[[], Awaitable[None]]
-    on_end: Callable[[BaseException | None], Awaitable[None]] | None
     started_at_s: float
     restart_count: int = 0
     last_failure: str | None = None
@@ -81,17 +80,17 @@ class Supervisor:
             raise ValueError(f"an agent named {name!r} is running")
         if self._is_stopping:
             return
-        agent = _Agent(name=name, run=run, on_end=on_end, started_at_s=self._clock.monotonic())
+        agent = _Agent(name=name, run=run, started_at_s=self._clock.monotonic())
         self._agents[name] = agent
-        agent.task = asyncio.create_task(self._keep(agent), name=name)
+        work = self._run_for_ever(agent) if on_end is None else self._run_once(agent, on_end)
+        agent.task = asyncio.create_task(work, name=name)
+        # a callback, because a task that is cancelled before its first step runs no finally
+        agent.task.add_done_callback(lambda _: self._agents.pop(name))
 
-    async def stop(self, names: list[str] | None = None) -> None:
-        """Cancel these agents (None: all, for good) and wait for their end."""
-        if names is None:
-            self._is_stopping = True
-        wanted = list(self._agents) if names is None else names
-        agents = [self._agents[name] for name in wanted if name in self._agents]
-        tasks = [agent.task for agent in agents if agent.task is not None]
+    async def stop(self) -> None:
+        """Cancel all agents, wait for their end, and start no others."""
+        self._is_stopping = True
+        tasks = [agent.task for agent in self._agents.values() if agent.task is not None]
         for task in tasks:
             task.cancel()
         if not tasks:
@@ -114,15 +113,6 @@ class Supervisor:
             )
             for agent in sorted(self._agents.values(), key=lambda agent: agent.name)
         ]
-
-    async def _keep(self, agent: _Agent) -> None:
-        try:
-            if agent.on_end is not None:
-                await self._run_once(agent, agent.on_end)
-            else:
-                await self._run_for_ever(agent)
-        finally:
-            del self._agents[agent.name]
 
     async def _run_once(
         self, agent: _Agent, on_end: Callable[[BaseException | None], Awaitable[None]]

@@ -1,0 +1,141 @@
+"""The environment of a container: names, precedence, encoding, limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from abaco.domain.context import (
+    MAX_ENVIRONMENT_BYTES,
+    MAX_VARIABLE_BYTES,
+    build_environment,
+    check_environment,
+    is_reserved,
+    python_text,
+)
+from abaco.domain.ids import WorkerId
+from abaco.errors import InvalidInputError, TooLargeError
+from tests.support.records import a_message, an_actor, an_execution
+
+WORKER = WorkerId("W1")
+
+
+def environment(
+    body: Any = "hi", *, default: Any = None, query: Any = None, token: str = "", **actor: Any
+) -> dict[str, str]:
+    record = an_actor(default_environment=default or {}, **actor)
+    message = a_message(an_execution(record), body=body, environment=query or {})
+    return build_environment(record, message, WORKER, access_token=token)
+
+
+def test_every_variable_of_the_contract_is_there() -> None:
+    actor = an_actor(name="demo", state={"n": 1}, revision=3, image="img:1")
+    execution = an_execution(actor, executor="sue")
+    message = a_message(
+        execution, body="hi", content_type="str", jwt_header="X-Jwt-Assertion-Dev", revision=2
+    )
+    assert build_environment(actor, message, WORKER, access_token="tok") == {
+        "MSG": "hi",
+        "_abaco_Content_Type": "str",
+        "_abaco_Content-Type": "str",
+        "_abaco_execution_id": execution.id,
+        "_abaco_actor_id": actor.id,
+        "_abaco_actor_dbid": f"DEV_{actor.id}",
+        "_abaco_actor_name": "demo",
+        "_abaco_actor_revision": "2",
+        "_abaco_actor_state": "{'n': 1}",
+        "_abaco_container_repo": "img:1",
+        "_abaco_worker_id": "W1",
+        "_abaco_username": "sue",
+        "_abaco_api_server": execution.api_server,
+        "_abaco_jwt_header_name": "X-Jwt-Assertion-Dev",
+        "_abaco_access_token": "tok",
+        "_actor_configs": "{}",
+    }
+
+
+def test_without_a_jwt_its_header_is_not_named() -> None:
+    assert "_abaco_jwt_header_name" not in environment()
+
+
+def test_an_actor_without_name_says_none() -> None:
+    assert environment()["_abaco_actor_name"] == "None"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("plain", "plain"),
+        ({"a": True, "b": None}, "{'a': True, 'b': None}"),
+        ([1, 2.5, "x"], "[1, 2.5, 'x']"),
+        (7, "7"),
+        (False, "False"),
+    ],
+)
+def test_values_are_rendered_the_python_way(value: Any, text: str) -> None:
+    assert python_text(value) == text
+    assert environment(value)["MSG"] == text
+
+
+def test_a_state_that_is_text_is_passed_raw() -> None:
+    assert environment(state="abc")["_abaco_actor_state"] == "abc"
+
+
+def test_query_parameters_win_over_the_default_environment() -> None:
+    got = environment(default={"A": "1", "B": 2, "C": None}, query={"A": "9", "PATH": "/x"})
+    assert (got["A"], got["B"], got["PATH"]) == ("9", "2", "/x")
+    assert "C" not in got
+
+
+@pytest.mark.parametrize(
+    "name", ["MSG", "x-nonce", "_abaco_actor_id", "_abaco_new", "_actor_configs"]
+)
+def test_nobody_sets_a_reserved_name(name: str) -> None:
+    assert is_reserved(name)
+    got = environment("real", default={name: "spoof"}, query={name: "spoof"})
+    assert got.get(name) != "spoof"
+
+
+def test_a_message_may_be_as_long_as_the_kernel_allows() -> None:
+    longest = MAX_VARIABLE_BYTES - len("MSG=")
+    assert len(environment("x" * longest)["MSG"]) == longest
+    with pytest.raises(TooLargeError, match=r"message is too large.*131068.*131067"):
+        environment("x" * (longest + 1))
+
+
+def test_length_is_counted_in_bytes() -> None:
+    with pytest.raises(TooLargeError):
+        environment("ä" * 70_000)
+
+
+def test_another_variable_too_long_is_named() -> None:
+    with pytest.raises(TooLargeError, match="BIG"):
+        environment(query={"BIG": "x" * MAX_VARIABLE_BYTES})
+
+
+def test_all_variables_together_are_bounded() -> None:
+    many = {f"V{number}": "x" * 100_000 for number in range(MAX_ENVIRONMENT_BYTES // 100_000 + 1)}
+    with pytest.raises(TooLargeError, match="the environment is too large"):
+        check_environment(many)
+
+
+@pytest.mark.parametrize(
+    ("bad", "word"),
+    [
+        ({"": "x"}, "''"),
+        ({"A=B": "x"}, "A=B"),
+        ({"A": "x\0y"}, "NUL"),
+        ({"A\0B": "x"}, "NUL"),
+        ({"A": "\ud800"}, "surrogate"),
+    ],
+)
+def test_what_cannot_be_a_variable_is_refused(bad: dict[str, str], word: str) -> None:
+    with pytest.raises(InvalidInputError, match=word):
+        check_environment(bad)
+
+
+def test_a_bad_message_is_called_message() -> None:
+    with pytest.raises(InvalidInputError, match="'message'") as caught:
+        environment("a\0b")
+    assert caught.value.field == "message"
