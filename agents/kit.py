@@ -86,4 +86,7 @@ async def persist(write: Callable[[], Awaitable[T]]) -> T:
         wait=tenacity.wait_random_exponential(multiplier=0.1, max=5.0),
         before_sleep=_warn,
     )
-    return await retrying(write)
+    async for attempt in retrying:
+        with attempt:
+            return await write()
+    raise AssertionError("tenacity ends only with a result or an error")

@@ -76,7 +76,10 @@ class Spawner:
         except NotFoundError:
             return
         workers = await persist(lambda: self._stores.workers.list_workers(key))
-        counts = Counter([worker.status for worker in workers if await self._keep(actor, worker)])
+        counts: Counter[WorkerStatus] = Counter()
+        for worker in workers:
+            if await self._keep(actor, worker):
+                counts[worker.status] += 1
         if actor.status is ActorStatus.SHUTTING_DOWN:
             await self._finish_deletion(actor)
         elif actor.status in RUNNABLE:
