@@ -11,36 +11,24 @@ import socket
 from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 
-from handlers.routes import make_application
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from abaco.config import Settings
 from abaco.domain.health import CheckReport
 from abaco.errors import BackendError, ConfigError
-from abaco.lifecycle.retry import RetryPolicy
 from abaco.logs import set_up_logs
 from abaco.operations.services import Services
-from abaco.ports.driver import Driver, PullPolicy
 from abaco.ports.store import Stores
-from agents.engine import EngineWatch
-from agents.health import HEARTBEAT_TTL_S, Health, Heartbeat
-from agents.health import INTERVAL_S as HEALTH_S
-from agents.images import ImageKeeper
-from agents.kit import Kit
+from agents.crew import Crew, make_kit, start_crew
+from agents.health import HEARTBEAT_TTL_S
 from agents.notices import LocalNotices
-from agents.periodic import Periodic
-from agents.pulse import Pulse
-from agents.reaper import INTERVAL_S as REAPER_S
-from agents.reaper import Reaper
-from agents.reconcile import Reconciler
-from agents.remover import Remover
-from agents.spawner import Spawner
 from agents.supervisor import Supervisor
 from backends.drivers.select import open_driver
 from backends.identity import ImageUser, NoTokens
 from backends.registry import find_stores
 from backends.system import RandomIds, SystemClock, load_instance_id
+from handlers.routes import make_application
 
 _log = logging.getLogger(__name__)
 
@@ -68,9 +56,7 @@ class App:
         #: set by ``start``
         self.services: Services
         self.port = 0
-        self._engine: EngineWatch
-        self._spawner: Spawner
-        self._heartbeat: Heartbeat
+        self._crew: Crew
 
     async def start(self) -> None:
         """Start store, driver, agents, HTTP, in this order.
@@ -104,12 +90,11 @@ class App:
             clock=self._clock,
             ids=RandomIds(settings.web.id_salt),
         )
-        kit = self._make_kit(opened.driver)
-        self._engine = kit.engine
         self._stack.push_async_callback(self.supervisor.stop)
         for name, agent in opened.agents.items():
             self.supervisor.start(name, agent)
-        self._start_agents(kit, epoch)
+        kit = make_kit(self.services, opened.driver, identity=ImageUser(), tokens=NoTokens())
+        self._crew = start_crew(kit, self.services, self.supervisor, epoch)
         self._listen()
 
     async def _acquire(self, stores: Stores) -> int:
@@ -118,50 +103,6 @@ class App:
         epoch = await stores.instance.acquire(holder, now, HEARTBEAT_TTL_S)
         self._stack.push_async_callback(stores.instance.release, epoch)
         return epoch
-
-    def _make_kit(self, driver: Driver) -> Kit:
-        runtime = self.settings.runtime
-        engine = EngineWatch(driver)
-        return Kit(
-            settings=self.settings,
-            stores=self.services.stores,
-            notices=self.services.notices,
-            clock=self._clock,
-            driver=driver,
-            engine=engine,
-            images=ImageKeeper(
-                driver,
-                PullPolicy(runtime.pull_policy),
-                timeout_s=runtime.image_pull_timeout,
-                max_parallel_pulls=runtime.max_parallel_pulls,
-            ),
-            remover=Remover(driver, engine),
-            identity=ImageUser(),
-            tokens=NoTokens(),
-            retry=RetryPolicy(
-                max_start_failures=runtime.max_start_failures,
-                start_backoff_s=runtime.start_backoff,
-                max_attempts=runtime.max_attempts,
-            ),
-        )
-
-    def _start_agents(self, kit: Kit, epoch: int) -> None:
-        self._spawner = Spawner(kit, self.supervisor, self.services.ids)
-        self._heartbeat = Heartbeat(kit, epoch)
-        health = Periodic("health", HEALTH_S, Health(kit, self._spawner).round)
-        reaper = Periodic("reaper", REAPER_S, Reaper(kit).round)
-        agents = {
-            "engine": kit.engine.run,
-            "reconciler": Reconciler(kit, self._spawner).run,
-            "spawner": self._spawner.run,
-            "remover": kit.remover.run,
-            "health": health.run,
-            "heartbeat": self._heartbeat.run,
-            "reaper": reaper.run,
-            "pulse": Pulse(self._clock).run,
-        }
-        for name, agent in agents.items():
-            self.supervisor.start(name, agent)
 
     def _listen(self) -> None:
         web = self.settings.web
@@ -196,13 +137,14 @@ class App:
     async def drain(self) -> None:
         """Wait until no worker runs a message, at most ``runtime.shutdown_grace`` seconds."""
         until_s = self._clock.monotonic() + self.settings.runtime.shutdown_grace
-        await self._spawner.drain(until_s)
+        await self._crew.spawner.drain(until_s)
 
     async def checks(self) -> list[CheckReport]:
         """Ask store and engine, now, whether they can be reached."""
-        info = self._engine.info
+        watch = self._crew.kit.engine
+        info = watch.info
         engine = f"{info.driver} {info.version} at {info.endpoint}" if info else "none so far"
-        is_up = self._engine.is_up
+        is_up = watch.is_up
         return [
             await self._check("store", self.services.stores.instance.ping()),
             CheckReport(name="engine", is_ok=is_up, detail=engine if is_up else f"away: {engine}"),
@@ -228,7 +170,7 @@ class App:
             for name, event in (
                 ("stop", stop),
                 ("failed", self.supervisor.has_failed),
-                ("superseded", self._heartbeat.is_superseded),
+                ("superseded", self._crew.heartbeat.is_superseded),
             )
         }
         done, rest = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

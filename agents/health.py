@@ -13,7 +13,7 @@ from agents.spawner import Spawner
 _log = logging.getLogger(__name__)
 
 #: seconds between two health rounds
-INTERVAL_S = 30.0
+HEALTH_INTERVAL_S = 30.0
 #: seconds between two heartbeats, and how long one is good for
 HEARTBEAT_S = 5.0
 HEARTBEAT_TTL_S = 20.0

@@ -11,7 +11,7 @@ from agents.reconcile import sweep_containers
 _log = logging.getLogger(__name__)
 
 #: seconds between two rounds; an expired log may be readable this much longer
-INTERVAL_S = 60.0
+REAPER_INTERVAL_S = 60.0
 #: most records removed by one transaction, so that others get their turn
 BATCH = 500
 

@@ -1,0 +1,79 @@
+"""All agents of one process, made and started together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from abaco.lifecycle.retry import RetryPolicy
+from abaco.operations.services import Services
+from abaco.ports.driver import Driver, PullPolicy
+from abaco.ports.identity import IdentityProvider, TokenProvider
+from agents.engine import EngineWatch
+from agents.health import HEALTH_INTERVAL_S, Health, Heartbeat
+from agents.images import ImageKeeper
+from agents.kit import Kit
+from agents.periodic import Periodic
+from agents.pulse import Pulse
+from agents.reaper import REAPER_INTERVAL_S, Reaper
+from agents.reconcile import Reconciler
+from agents.remover import Remover
+from agents.spawner import Spawner
+from agents.supervisor import Supervisor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crew:
+    """The agents others must talk to."""
+
+    kit: Kit
+    spawner: Spawner
+    heartbeat: Heartbeat
+
+
+def make_kit(
+    services: Services, driver: Driver, *, identity: IdentityProvider, tokens: TokenProvider
+) -> Kit:
+    """Build what workers share."""
+    runtime = services.settings.runtime
+    engine = EngineWatch(driver)
+    return Kit(
+        settings=services.settings,
+        stores=services.stores,
+        notices=services.notices,
+        clock=services.clock,
+        driver=driver,
+        engine=engine,
+        images=ImageKeeper(
+            driver,
+            PullPolicy(runtime.pull_policy),
+            timeout_s=runtime.image_pull_timeout,
+            max_parallel_pulls=runtime.max_parallel_pulls,
+        ),
+        remover=Remover(driver, engine),
+        identity=identity,
+        tokens=tokens,
+        retry=RetryPolicy(
+            max_start_failures=runtime.max_start_failures,
+            start_backoff_s=runtime.start_backoff,
+            max_attempts=runtime.max_attempts,
+        ),
+    )
+
+
+def start_crew(kit: Kit, services: Services, supervisor: Supervisor, epoch: int) -> Crew:
+    """Start every agent under the supervisor. ``epoch`` is the one the process acquired."""
+    spawner = Spawner(kit, supervisor, services.ids)
+    heartbeat = Heartbeat(kit, epoch)
+    agents = {
+        "engine": kit.engine.run,
+        "reconciler": Reconciler(kit, spawner).run,
+        "spawner": spawner.run,
+        "remover": kit.remover.run,
+        "health": Periodic("health", HEALTH_INTERVAL_S, Health(kit, spawner).round).run,
+        "heartbeat": heartbeat.run,
+        "reaper": Periodic("reaper", REAPER_INTERVAL_S, Reaper(kit).round).run,
+        "pulse": Pulse(services.clock).run,
+    }
+    for name, agent in agents.items():
+        supervisor.start(name, agent)
+    return Crew(kit=kit, spawner=spawner, heartbeat=heartbeat)
