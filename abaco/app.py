@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import secrets
 import signal
 import socket
@@ -27,7 +26,7 @@ from agents.supervisor import Supervisor
 from backends.drivers.select import open_driver
 from backends.identity import ImageUser, NoTokens
 from backends.registry import find_stores
-from backends.system import RandomIds, SystemClock, load_instance_id
+from backends.system import RandomIds, SystemClock, hold_data_dir
 from handlers.routes import make_application
 
 _log = logging.getLogger(__name__)
@@ -75,13 +74,12 @@ class App:
 
     async def _start(self) -> None:
         settings = self.settings
+        instance_id = secrets.token_hex(8)
+        if settings.store.backend != "memory":  # what nothing outlives needs no lasting name
+            instance_id = self._stack.enter_context(hold_data_dir(settings.general.data_dir))
         open_stores = find_stores(settings.store.backend)
         stores = await self._stack.enter_async_context(open_stores(settings, self._clock))
-        epoch = await self._acquire(stores)
-        is_lasting = settings.store.backend != "memory"
-        instance_id = (
-            load_instance_id(settings.general.data_dir) if is_lasting else secrets.token_hex(8)
-        )
+        epoch = await self._acquire(stores, instance_id)
         opened = await self._stack.enter_async_context(open_driver(settings, instance_id))
         self.services = Services(
             settings=settings,
@@ -97,8 +95,8 @@ class App:
         self._crew = start_crew(kit, self.services, self.supervisor, epoch)
         self._listen()
 
-    async def _acquire(self, stores: Stores) -> int:
-        holder = f"process {os.getpid()} on {socket.gethostname()}"
+    async def _acquire(self, stores: Stores, instance_id: str) -> int:
+        holder = f"installation {instance_id} on {socket.gethostname()}"
         now = self._clock.now()
         epoch = await stores.instance.acquire(holder, now, HEARTBEAT_TTL_S)
         self._stack.push_async_callback(stores.instance.release, epoch)

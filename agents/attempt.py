@@ -68,8 +68,10 @@ class Attempt:
         make_spec: Callable[[], Awaitable[ContainerSpec]] | None,
         *,
         start_failures: int = 0,
+        may_be_halted: bool = True,
     ) -> None:
         self._kit = kit
+        self._may_be_halted = may_be_halted
         self._actor = actor
         self._execution = execution
         self._key = execution.key
@@ -99,6 +101,8 @@ class Attempt:
             self._kit.notices.subscribe(Topic.ACTOR, key=self._key.actor) as changes,
         ):
             async with self._group:
+                if self._may_be_halted and (reason := await persist(self._halt_reason)):
+                    self._answer(life.HaltRequested(reason))
                 listeners = [
                     self._group.create_task(self._listen(subscription.wait))
                     for subscription in (halts, changes)
@@ -115,8 +119,6 @@ class Attempt:
         return Settlement(delay_s=self._delay_s, start_failures=self._machine.start_failures)
 
     def _begin(self) -> None:
-        if self._execution.halt_requested is not None:
-            self._answer(life.HaltRequested(self._execution.halt_requested))
         if self._message is not None and self._make_spec is not None:
             self._follow(self._start(self._message, self._make_spec))
         else:

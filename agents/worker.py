@@ -48,6 +48,7 @@ class WorkerAgent:
         self._start_failures = 0
         self._notices: Subscription
         self._drains: Subscription
+        self._changes: Subscription
 
     @property
     def status(self) -> WorkerStatus:
@@ -60,6 +61,7 @@ class WorkerAgent:
         with (
             self._kit.notices.subscribe(*topics, key=self._key.actor) as self._notices,
             self._kit.notices.subscribe(Topic.POOL, key=self._key.actor) as self._drains,
+            self._kit.notices.subscribe(Topic.ACTOR, key=self._key.actor) as self._changes,
         ):
             pending = deque[life.Instruction]()
             if self._takes_over is None:
@@ -239,6 +241,7 @@ class WorkerAgent:
             claim.message,
             self._make_spec,
             start_failures=self._start_failures,
+            may_be_halted=bool(self._changes.take()),
         )
 
     async def _make_spec(self) -> ContainerSpec:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -39,23 +42,40 @@ class RandomIds(IdSource):
         return is_id(text, self._salt)
 
 
-def load_instance_id(data_dir: Path) -> str:
-    """Return the name of this installation, made at its first start and kept beside its data.
+@contextmanager
+def hold_data_dir(data_dir: Path) -> Iterator[str]:
+    """Hold the data directory for this process alone and yield the installation's name.
 
-    Containers are labelled with it, so that two installations can share an engine.
+    The name is made at the first start and kept beside the data. Containers are labelled with
+    it, so that two installations can share an engine. The hold is the kernel's: it ends with the
+    process, however that ends.
 
     Raises:
-        ConfigError: The directory cannot be made or written.
-
+        ConfigError: The directory cannot be used, or another process holds it.
     """
-    path = data_dir / "instance"
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not path.exists():
-            path.write_text(secrets.token_hex(8))
-        return path.read_text().strip()
+        lock = (data_dir / "lock").open("a")
+        name = _instance_name(data_dir / "instance")
     except OSError as error:
         raise ConfigError(
             f"general.data_dir: {data_dir} cannot be used ({error.strerror}); name a directory"
             " this user may write"
         ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                f"general.data_dir: {data_dir} is in use by another Abaco process; stop that one"
+                " first or name another directory"
+            ) from error
+        yield name
+
+
+def _instance_name(path: Path) -> str:
+    name = path.read_text().strip() if path.exists() else ""
+    if not name:
+        name = secrets.token_hex(8)
+        path.write_text(name)
+    return name

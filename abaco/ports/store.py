@@ -157,6 +157,9 @@ class Mailbox(Protocol):
         Needs: the worker READY, the actor SUBMITTED or READY, its revision the given one and,
         for a stateful actor, no other leased message. In one step the message is leased, the
         execution gets worker id and attempt + 1, the worker becomes BUSY. Order is strict.
+
+        A worker that already holds a lease gets the same claim again, whatever its status: an
+        answer that was lost on the way is asked for once more.
         """
 
     @abstractmethod
@@ -342,7 +345,8 @@ class InstanceStore(Protocol):
     async def acquire(self, holder: str, now: datetime, ttl_s: float) -> int:
         """Become the one live process; returns the new epoch (from 1, +1 each time).
 
-        Raises ConflictError naming the holder while another's heartbeat is fresh.
+        Raises ConflictError naming the holder while another holder's heartbeat is fresh. The
+        same holder takes over at once: its earlier process is known to be dead.
         """
 
     @abstractmethod

@@ -1,0 +1,162 @@
+"""Builders of records with sensible values, for tests of every room.
+
+Each takes any field of its record by keyword; what is not named gets a plain default. Ids are
+drawn from a counter, so that two records built in a row never share one.
+"""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from abaco.domain.actor import Actor, ActorDefinition, ActorKey
+from abaco.domain.execution import Execution, ExecutionKey, ExecutionStatus, Outcome
+from abaco.domain.ids import ActorId, ExecutionId, Tenant, WorkerId, encode_id
+from abaco.domain.message import Message
+from abaco.domain.worker import Worker, WorkerKey, WorkerStatus
+from abaco.ports.clock import Clock, IdSource
+
+TENANT = Tenant("DEV")
+OWNER = "jane"
+API_SERVER = "http://127.0.0.1:8000"
+IMAGE = "abaco_test"
+NOON = datetime(2024, 2, 29, 12, 0, 0, 123456, tzinfo=UTC)
+
+_numbers = itertools.count(10**15)
+
+
+class SteppedClock(Clock):
+    """A clock that stands still until a test moves it."""
+
+    def __init__(self, now: datetime = NOON) -> None:
+        self._start = self._now = now
+
+    def now(self) -> datetime:
+        return self._now
+
+    def monotonic(self) -> float:
+        return (self._now - self._start).total_seconds()
+
+    def advance(self, seconds: float) -> datetime:
+        """Move on and return the new wall time."""
+        self._now += timedelta(seconds=seconds)
+        return self._now
+
+
+class CountedIds(IdSource):
+    """Identifiers of the right form, from a counter."""
+
+    def new_id(self) -> str:
+        return new_id()
+
+    def is_id(self, text: str) -> bool:
+        return text.isalnum()
+
+
+def new_id() -> str:
+    """Return an id that no other record of this process has."""
+    return encode_id(next(_numbers))
+
+
+def at(seconds: float) -> datetime:
+    """Return the time this many seconds after noon."""
+    return NOON + timedelta(seconds=seconds)
+
+
+def a_definition(**fields: Any) -> ActorDefinition:
+    """Build what a client sends to register an actor."""
+    return ActorDefinition(**{"image": IMAGE, **fields})
+
+
+def an_actor(**fields: Any) -> Actor:
+    """Build an actor. Fields of its definition may be given directly (``stateless=False``)."""
+    names = ActorDefinition.__dataclass_fields__
+    inner = {name: fields.pop(name) for name in list(fields) if name in names}
+    defaults = {
+        "tenant": TENANT,
+        "id": ActorId(new_id()),
+        "owner": OWNER,
+        "api_server": API_SERVER,
+        "definition": a_definition(**inner),
+        "create_time": NOON,
+        "last_update_time": NOON,
+    }
+    return Actor(**{**defaults, **fields})
+
+
+def an_execution(actor: Actor | ActorKey, **fields: Any) -> Execution:
+    """Build a fresh execution of an actor."""
+    key = actor.key if isinstance(actor, Actor) else actor
+    defaults = {
+        "tenant": key.tenant,
+        "actor_id": key.id,
+        "id": ExecutionId(new_id()),
+        "api_server": API_SERVER,
+        "executor": OWNER,
+        "message_received_time": NOON,
+    }
+    return Execution(**{**defaults, **fields})
+
+
+def a_message(execution: Execution, **fields: Any) -> Message:
+    """Build the message that makes the execution."""
+    defaults = {
+        "tenant": execution.tenant,
+        "actor_id": execution.actor_id,
+        "execution_id": execution.id,
+        "body": "hello",
+        "content_type": "str",
+        "username": execution.executor,
+        "api_server": execution.api_server,
+        "enqueued_at": execution.message_received_time,
+    }
+    return Message(**{**defaults, **fields})
+
+
+def a_worker(actor: Actor, **fields: Any) -> Worker:
+    """Build a worker record as the spawner requests it."""
+    defaults = {
+        "tenant": actor.tenant,
+        "actor_id": actor.id,
+        "id": WorkerId(new_id()),
+        "image": actor.definition.image,
+        "revision": actor.revision,
+        "host_id": "0",
+        "host_ip": "127.0.0.1",
+        "location": "unix:///var/run/docker.sock",
+        "create_time": NOON,
+        "status": WorkerStatus.REQUESTED,
+    }
+    return Worker(**{**defaults, **fields})
+
+
+def an_outcome(**fields: Any) -> Outcome:
+    """Build the outcome of a run that went well."""
+    defaults = {
+        "status": ExecutionStatus.COMPLETE,
+        "finish_time": at(2),
+        "exit_code": 0,
+        "final_state": {"Status": "exited", "ExitCode": 0, "OOMKilled": False},
+        "cpu_ns": 5_000_000,
+        "io_bytes": 1_024,
+        "runtime_ms": 1_500,
+    }
+    return Outcome(**{**defaults, **fields})
+
+
+def an_error_outcome(error: str = "it broke", **fields: Any) -> Outcome:
+    """Build the outcome of an execution that never ran to its end."""
+    return Outcome(
+        **{"status": ExecutionStatus.ERROR, "finish_time": at(2), "error": error, **fields}
+    )
+
+
+def execution_key(actor: ActorKey, name: str) -> ExecutionKey:
+    """Name an execution that need not exist."""
+    return ExecutionKey(actor.tenant, actor.id, ExecutionId(name))
+
+
+def worker_key(actor: ActorKey, name: str) -> WorkerKey:
+    """Name a worker that need not exist."""
+    return WorkerKey(actor.tenant, actor.id, WorkerId(name))

@@ -1,0 +1,79 @@
+"""Steps that many tests of stores take, and the check that no message got lost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from abaco.domain.actor import Actor
+from abaco.domain.execution import Execution
+from abaco.domain.worker import Worker, WorkerStatus
+from abaco.ports.clock import Clock
+from abaco.ports.store import Claim, Stores
+from abaco.settings import GeneralSettings, Settings, StoreSettings
+from backends.registry import find_stores
+from tests.support.records import NOON, a_message, a_worker, an_actor, an_execution, at
+
+BACKENDS = ("memory", "sqlite")
+
+
+def store_settings(directory: Path, **store: Any) -> Settings:
+    """Settings of an instance whose files are all in one directory."""
+    return Settings(general=GeneralSettings(data_dir=directory), store=StoreSettings(**{**store}))
+
+
+@asynccontextmanager
+async def opened(backend: str, directory: Path, clock: Clock) -> AsyncIterator[Stores]:
+    """Open the stores of a backend in a directory."""
+    settings = store_settings(directory, backend=backend)
+    async with find_stores(backend)(settings, clock) as stores:
+        yield stores
+
+
+async def insert_actor(stores: Stores, **fields: Any) -> Actor:
+    """Register an actor."""
+    actor = an_actor(**fields)
+    await stores.actors.insert(actor)
+    return actor
+
+
+async def submit(stores: Stores, actor: Actor, count: int = 1) -> list[Execution]:
+    """Queue messages, a second apart, with their number as the body."""
+    executions = [an_execution(actor, message_received_time=at(n)) for n in range(count)]
+    for number, execution in enumerate(executions):
+        await stores.mailbox.submit(execution, a_message(execution, body=number))
+    return executions
+
+
+async def add_worker(
+    stores: Stores, actor: Actor, status: WorkerStatus = WorkerStatus.READY, **fields: Any
+) -> Worker:
+    """Add a worker record, beyond any limit."""
+    worker = a_worker(actor, status=status, **fields)
+    assert await stores.workers.request(worker, limit=10**6)
+    return worker
+
+
+async def claim(stores: Stores, worker: Worker) -> Claim:
+    """Claim a message that must be there."""
+    taken = await stores.mailbox.claim(worker.key, worker.revision, NOON)
+    assert isinstance(taken, Claim), taken
+    return taken
+
+
+async def leased_run(stores: Stores, **fields: Any) -> tuple[Actor, Worker, Claim]:
+    """Bring an actor, a worker and a message it holds into being."""
+    actor = await insert_actor(stores, **fields)
+    worker = await add_worker(stores, actor)
+    await submit(stores, actor)
+    return actor, worker, await claim(stores, worker)
+
+
+async def check_conservation(stores: Stores) -> None:
+    """Hold the counters against what can be listed."""
+    counters = await stores.executions.counters()
+    assert counters.accepted == counters.queued + counters.leased + counters.final, counters
+    assert counters.queued == sum((await stores.mailbox.backlog()).values())
+    assert counters.leased == len(await stores.executions.list_leased())
