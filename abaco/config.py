@@ -1,236 +1,338 @@
 """abaco.conf -> frozen, typed settings, once.
 
-The classes below are the documentation: ``abaco init`` and the abaco.conf in the repository are
-written from their descriptions. Only this module reads the file and the process environment.
+The values of a key in rising order of weight: default, file, environment, flag. Everything that
+is wrong is reported at once, each with its place, its value and what is allowed. Only this module
+reads the file and the process environment.
 """
 
 from __future__ import annotations
 
+import configparser
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
+from abaco.config_text import allowed, choices, is_kind, is_optional, section_classes, value_text
+from abaco.errors import ConfigError
+from abaco.legacy_keys import (
+    LEGACY_SECTIONS,
+    MEANINGLESS,
+    NOT_YET,
+    RENAMED,
+    RENAMED_ENVIRONMENT,
+    LegacyKey,
+    find_legacy_key,
+)
+from abaco.settings import (
+    EngineSettings,
+    GeneralSettings,
+    LogsSettings,
+    RuntimeSettings,
+    Section,
+    Settings,
+    SpawnerSettings,
+    StoreSettings,
+    WebSettings,
+    WorkersSettings,
+)
 
-class Section(BaseModel):
-    """Base of all sections: frozen, no unknown keys."""
+__all__ = [
+    "Configuration",
+    "EngineSettings",
+    "GeneralSettings",
+    "LogsSettings",
+    "RuntimeSettings",
+    "Section",
+    "Settings",
+    "SpawnerSettings",
+    "StoreSettings",
+    "WebSettings",
+    "WorkersSettings",
+    "load",
+]
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+Key = tuple[str, str]
 
-
-class GeneralSettings(Section):
-    """The instance as a whole."""
-
-    tag: str = Field("dev", description="Version text in every response envelope.")
-    data_dir: Path = Field(
-        Path("/var/lib/abaco"),
-        description="Directory of everything this instance keeps on disk (database, sockets).",
-    )
-
-
-class LogsSettings(Section):
-    """The log of the server itself; the logs of actors are under [web] and [runtime]."""
-
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="Least severe level that is written."
-    )
-    file: Path | None = Field(None, description="Write here instead of to standard error.")
-
-
-class StoreSettings(Section):
-    """Where durable records live."""
-
-    backend: Literal["sqlite", "memory"] = Field(
-        "sqlite", description="sqlite: one file, durable. memory: nothing survives a stop."
-    )
-    path: Path | None = Field(None, description="Database file; without it <data_dir>/abaco.db.")
-    timeout_s: float = Field(
-        10.0, gt=0, description="Seconds after which a store call counts as unavailable."
-    )
-
-
-class EngineSettings(Section):
-    """The container engine."""
-
-    driver: Literal["auto", "docker", "podman", "scripted"] = Field(
-        "auto",
-        description="auto: a reachable Docker, else a reachable Podman, else a Podman service"
-        " started and supervised by Abaco itself. scripted: a fake for tests.",
-    )
-    docker_socket: str = Field(
-        "unix:///var/run/docker.sock", description="Docker's endpoint; also read as [docker] dd."
-    )
-    podman_socket: str = Field("unix:///run/podman/podman.sock", description="Podman's endpoint.")
-    runtime: str | None = Field(
-        None,
-        description="OCI runtime containers use (runc, crun); without it the engine's default, or"
-        " what this host is found to need.",
-    )
-    call_timeout_s: float = Field(
-        60.0, gt=0, description="Seconds after which a short engine call has failed."
-    )
-    max_creates: int = Field(
-        8, ge=1, description="Containers that may be in creation or start at the same time."
-    )
-    pids_limit: int = Field(
-        4096, ge=-1, description="Processes and threads per container; -1 for no limit."
-    )
-    network: str = Field(
-        "bridge", description="Network mode of actor containers; none cuts them off."
-    )
+_SECTIONS = section_classes()
+_SYSTEM_FILE = Path("/etc/abaco.conf")
 
 
-class SpawnerSettings(Section):
-    """Where and how many workers run."""
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A value as written, and who wrote it."""
 
-    host_id: str = Field("0", description="Identity of this host, shown on workers.")
-    host_ip: str = Field("127.0.0.1", description="Address of this host, shown on workers.")
-    max_workers_per_host: int = Field(20, ge=1, description="Workers that may live at once.")
-    max_workers_per_actor: int = Field(
-        20, ge=1, description="Pool limit of an actor without max_workers of its own."
-    )
+    text: str
+    origin: str
 
 
-class WorkersSettings(Section):
-    """Workers and the containers they run."""
+@dataclass(frozen=True, slots=True)
+class UnusedEntry(Entry):
+    """A value nobody reads, and why."""
 
-    init_count: int = Field(
-        1, ge=0, description="Above 0: one worker is started when an actor is registered."
-    )
-    autoscaling: bool = Field(
-        True,
-        description="Start more workers for stateless actors when messages wait. When off, a"
-        " waiting message still starts the first worker.",
-    )
-    max_run_time: int = Field(
-        -1, description="Seconds after which a run is stopped; -1 for no limit."
-    )
-    mem_limit: str = Field(
-        "-1", description="Memory per container in engine syntax (512m, 3g); -1 for no limit."
-    )
-    max_cpus: int = Field(
-        -1, description="CPU per container in nano-CPUs (1000000000 = one); -1 for no limit."
-    )
-    worker_ttl: int = Field(
-        -1,
-        description="Idle seconds after which a stateful actor's worker, or the last worker of a"
-        " pool that does not scale, is retired; -1 never.",
-    )
-    leave_containers: bool = Field(
-        False, description="Keep the stopped containers of executions (for debugging)."
-    )
+    legacy: LegacyKey
 
 
-class WebSettings(Section):
-    """The HTTP API."""
+@dataclass(frozen=True, slots=True)
+class EffectiveValue:
+    """One line of ``--show-config``; secrets are hidden in ``text`` already."""
 
-    address: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
-    access_control: Literal["none", "jwt"] = Field(
-        "none",
-        description="none: everybody may do everything, only on loopback addresses. jwt: callers"
-        " prove themselves with X-JWT-Assertion-<tenant> headers.",
-    )
-    allow_insecure: bool = Field(
-        False, description="Allow access_control none on an address other machines reach."
-    )
-    tenant_name: str = Field("DEV", description="Tenant of requests in access mode none.")
-    apim_public_key: str | None = Field(
-        None, description="RSA public key for jwt: base64 of its DER form, one line, no armour."
-    )
-    user_role: str = Field(
-        "Internal/abaco-user", description="Role that allows base use in mode jwt."
-    )
-    case: Literal["snake", "camel"] = Field(
-        "snake", description="Spelling of keys in responses; requests may use either."
-    )
-    default_api_server: str = Field(
-        "http://127.0.0.1:8000",
-        description="Base URL shown in links and given to containers. Tenant form:"
-        " {tenant}_api_server.",
-    )
-    id_salt: str = Field(
-        "eJa5wZlEX4eWU", description="Salt of identifiers; never change it on a live instance."
-    )
-    default_token: str = Field(
-        "false",
-        description="What an actor's token attribute is when not sent. Tenant form:"
-        " {tenant}_default_token.",
-    )
-    show_traceback: bool = Field(
-        False, description="Put tracebacks into 500 responses (development only)."
-    )
-    modern_status: bool = Field(
-        False, description="Answer 401 and 403 where the older Abaco answers 400."
-    )
-    max_content_length: int = Field(
-        1_000_000, ge=1, description="Bytes of the largest request body; above it 413."
-    )
-    sync_timeout: int = Field(
-        600, ge=1, description="Seconds a synchronous message waits before it answers 504."
-    )
-    log_ex: int = Field(
-        43_200,
-        ge=-1,
-        description="Seconds an execution's log is kept when the actor says nothing; -1 for ever."
-        " Tenant form: {tenant}_log_ex.",
-    )
-    log_ex_limit: int = Field(
-        86_400,
-        ge=-1,
-        description="Most seconds an actor may ask its logs to be kept; -1 for no cap. Tenant"
-        " form: {tenant}_log_ex_limit.",
-    )
-    max_log_length: int = Field(
-        1_000_000, ge=1, description="Bytes of output stored per execution; the rest is counted."
-    )
+    section: str
+    key: str
+    text: str
+    origin: str
 
 
-class RuntimeSettings(Section):
-    """How executions run."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """Settings and where they come from.
 
-    results_ttl: int = Field(3600, ge=1, description="Seconds an unread result is kept.")
-    max_start_failures: int = Field(
-        5,
-        ge=0,
-        description="Failed starts in a row that are retried; one more and the execution and the"
-        " actor go to ERROR.",
-    )
-    start_backoff: float = Field(
-        5.0, ge=0, description="Seconds between two tries to start a container."
-    )
-    max_attempts: int = Field(
-        3, ge=1, description="Runs of one message when server or engine die in mid-run."
-    )
-    idle_grace: float = Field(
-        5.0, ge=0, description="Idle seconds before a scaled worker is retired."
-    )
-    pull_policy: Literal["always", "if_not_present", "never"] = Field(
-        "if_not_present", description="When images are pulled at a worker's start."
-    )
-    image_pull_timeout: int = Field(1800, ge=1, description="Seconds a pull may take.")
-    max_parallel_pulls: int = Field(2, ge=1, description="Pulls at the same time.")
-    stop_grace: int = Field(
-        10, ge=0, description="Seconds between SIGTERM and SIGKILL when an execution is stopped."
-    )
-    shutdown_policy: Literal["detach", "drain"] = Field(
-        "detach",
-        description="On stop: detach leaves containers running to be adopted at the next start;"
-        " drain waits for them first.",
-    )
-    shutdown_grace: int = Field(
-        30, ge=0, description="Seconds drain waits; what still runs then is left as in detach."
+    Attributes:
+        path: The file that was read, if there was one.
+        origins: Who set each key that is not at its default.
+        unused: Keys of the older Abaco that were given and do nothing, each once.
+
+    """
+
+    settings: Settings
+    path: Path | None
+    origins: Mapping[Key, str]
+    unused: Mapping[Key, UnusedEntry]
+
+    def effective(self) -> Iterator[EffectiveValue]:
+        """Yield every key with its value in force, then the legacy keys that do nothing."""
+        for name, cls in _SECTIONS.items():
+            section = getattr(self.settings, name)
+            for key in cls.model_fields:
+                origin = self.origins.get((name, key), "default")
+                yield EffectiveValue(name, key, value_text(getattr(section, key)), origin)
+            for (owner, key), origin in self.origins.items():
+                if owner == name and (form := cls.split_tenant_key(key)):
+                    tenant, ending = form
+                    text = value_text(section.for_tenant(ending, tenant))
+                    yield EffectiveValue(name, key, text, origin)
+        for (name, key), entry in self.unused.items():
+            text = "(hidden)" if entry.legacy.is_secret else entry.text
+            why = f"{entry.origin}; no effect: {entry.legacy.reason}"
+            yield EffectiveValue(name, key, text, why)
+
+    def notices(self) -> Iterator[str]:
+        """Yield one line for the log for each list of legacy keys that was drawn on."""
+        for title, keys in (
+            ("keys of the older Abaco without meaning here are ignored", MEANINGLESS),
+            ("keys whose feature comes in a later release are ignored", NOT_YET),
+        ):
+            found = [f"[{s}] {k}" for (s, k), entry in self.unused.items() if entry.legacy in keys]
+            if found:
+                yield f"{title}: {', '.join(found)} (docs/configuration.rst tells why)"
+
+
+@dataclass(slots=True)
+class _Draft:
+    """What was read so far, by canonical key."""
+
+    entries: dict[Key, Entry] = field(default_factory=dict)
+    unused: dict[Key, UnusedEntry] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def add_layer(self, layer: Mapping[Key, Entry]) -> None:
+        """Take one layer in; its values win over those of earlier layers."""
+        for key, entry in layer.items():
+            if _is_setting(key):
+                self.entries[key] = entry
+            elif key in RENAMED:
+                if RENAMED[key] not in layer:
+                    self.entries[RENAMED[key]] = Entry(entry.text, f"{entry.origin} ({key[1]})")
+            elif legacy := find_legacy_key(*key):
+                self.unused[key] = UnusedEntry(entry.text, entry.origin, legacy)
+            else:
+                self.problems.append(f"{entry.origin}: {_unknown(key)}")
+
+
+def load(
+    path: Path | None = None,
+    *,
+    flags: Mapping[Key, str | None] | None = None,
+    environment: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+) -> Configuration:
+    """Read the configuration.
+
+    Args:
+        path: The file to read; it must exist. Without it the usual places are searched.
+        flags: Values from the command line by section and key; None means not given.
+        environment: Instead of that of the process.
+        directory: Instead of the working directory, for the search.
+
+    Raises:
+        ConfigError: Lists every fault with file, section, key, value and what is allowed.
+
+    """
+    environment = os.environ if environment is None else environment
+    found = _find_file(path, environment, directory or Path())
+    draft = _Draft()
+    if found:
+        draft.add_layer(_read_file(found))
+    draft.add_layer(_read_environment(environment))
+    draft.add_layer(_read_flags(flags or {}))
+    settings = _validate(draft)
+    if draft.problems or settings is None:
+        raise ConfigError("\n".join(draft.problems))
+    origins = {key: entry.origin for key, entry in draft.entries.items()}
+    return Configuration(settings=settings, path=found, origins=origins, unused=draft.unused)
+
+
+def _find_file(path: Path | None, environment: Mapping[str, str], directory: Path) -> Path | None:
+    """Return the first file of the search order; a file somebody named must be there."""
+    named: list[tuple[str, Path]] = []
+    if path:
+        named.append(("--config", path))
+    if host_path := environment.get("abaco_conf_host_path"):
+        named.append(("$abaco_conf_host_path", Path(host_path)))
+    if named:
+        who, candidate = named[0]
+        if not candidate.is_file():
+            raise ConfigError(f"{who} names {candidate}, which is no file; `abaco init` writes one")
+        return candidate
+    places = [directory / "abaco.conf", _SYSTEM_FILE]
+    if base := environment.get("abaco_path"):
+        places.insert(0, Path(base) / "abaco.conf")
+    return next((place for place in places if place.is_file()), None)
+
+
+def _read_file(path: Path) -> dict[Key, Entry]:
+    # No section is called "": [DEFAULT] has no magic here and is refused as unknown.
+    parser = configparser.ConfigParser(interpolation=None, default_section="")
+    try:
+        parser.read_string(path.read_text(encoding="utf-8"), source=str(path))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text: {error.reason}") from error
+    except configparser.Error as error:
+        raise ConfigError(str(error)) from error
+    unknown = [name for name in parser.sections() if not _is_section(name)]
+    if unknown:
+        nearest = "\n".join(f"{path}: {_unknown_section(name)}" for name in unknown)
+        raise ConfigError(nearest)
+    return {
+        (name, key): Entry(text.strip(), str(path))
+        for name in parser.sections()
+        for key, text in parser.items(name)
+    }
+
+
+def _read_environment(environment: Mapping[str, str]) -> dict[Key, Entry]:
+    """Collect overrides. ``ABACO__`` names must be known; ``web_x`` may be anybody's variable."""
+    layer: dict[Key, Entry] = {}
+    for name, text in environment.items():
+        entry = Entry(text.strip(), f"environment variable {name}")
+        if name.startswith("ABACO__"):
+            section, _, key = name.removeprefix("ABACO__").lower().partition("__")
+            layer[section, key] = entry
+        elif name in RENAMED_ENVIRONMENT:
+            layer.setdefault(RENAMED_ENVIRONMENT[name], entry)
+        else:
+            section, _, key = name.partition("_")
+            place = (section, key.lower())
+            if _is_setting(place) or place in RENAMED or find_legacy_key(*place):
+                layer.setdefault(place, entry)
+    return layer
+
+
+def _read_flags(flags: Mapping[Key, str | None]) -> dict[Key, Entry]:
+    return {
+        (section, key): Entry(text, f"--{key.replace('_', '-')}")
+        for (section, key), text in flags.items()
+        if text is not None
+    }
+
+
+def _validate(draft: _Draft) -> Settings | None:
+    """Build the settings; faults go to the draft's problems."""
+    values: dict[str, dict[str, Any]] = {name: {} for name in _SECTIONS}
+    for (section, key), entry in draft.entries.items():
+        values[section][key] = _raw_value(_field(section, key), entry.text)
+    values["general"].setdefault("data_dir", default_data_dir())
+    port = values["web"].get("port", "")
+    if port.isdigit() and int(port):  # the server that listens elsewhere is found elsewhere
+        values["web"].setdefault("default_api_server", f"http://127.0.0.1:{port}")
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        for item in error.errors():
+            draft.problems.append(_problem(draft, item["loc"], item.get("ctx", {}), item["msg"]))
+    return None
+
+
+def _problem(
+    draft: _Draft, place: tuple[int | str, ...], context: Mapping[str, Any], text: str
+) -> str:
+    section = str(place[0])
+    if len(place) == 1:  # a rule over several keys
+        guilty = [draft.entries.get((section, key)) for key in (context["key"], context["because"])]
+        origin = next((entry.origin for entry in guilty if entry), "configuration")
+        return f"{origin}: [{section}] {context['key']}: {text}"
+    key = str(place[1])
+    entry = draft.entries[section, key]
+    return (
+        f"{entry.origin}: [{section}] {key}: {entry.text!r} is not allowed;"
+        f" allowed: {allowed(_field(section, key))}"
     )
 
 
-class Settings(Section):
-    """All sections."""
+def _raw_value(field_info: FieldInfo, text: str) -> Any:
+    """Turn text into what pydantic converts: empty is None, words match in any letter case."""
+    if not text and is_optional(field_info):
+        return None
+    if is_kind(field_info, Path):
+        return Path(text).expanduser().absolute() if text else text
+    return next((word for word in choices(field_info) if word.lower() == text.lower()), text)
 
-    general: Annotated[GeneralSettings, Field(default_factory=GeneralSettings)]
-    logs: Annotated[LogsSettings, Field(default_factory=LogsSettings)]
-    store: Annotated[StoreSettings, Field(default_factory=StoreSettings)]
-    engine: Annotated[EngineSettings, Field(default_factory=EngineSettings)]
-    spawner: Annotated[SpawnerSettings, Field(default_factory=SpawnerSettings)]
-    workers: Annotated[WorkersSettings, Field(default_factory=WorkersSettings)]
-    web: Annotated[WebSettings, Field(default_factory=WebSettings)]
-    runtime: Annotated[RuntimeSettings, Field(default_factory=RuntimeSettings)]
+
+def _field(section: str, key: str) -> FieldInfo:
+    cls = _SECTIONS[section]
+    form = cls.split_tenant_key(key)
+    return cls.model_fields[cls.tenant_forms[form[1]] if form else key]
+
+
+def _is_section(name: str) -> bool:
+    return name in _SECTIONS or name in LEGACY_SECTIONS
+
+
+def _is_setting(place: Key) -> bool:
+    section, key = place
+    cls = _SECTIONS.get(section)
+    return cls is not None and (key in cls.model_fields or cls.split_tenant_key(key) is not None)
+
+
+def _unknown(place: Key) -> str:
+    section, key = place
+    if not _is_section(section):
+        return _unknown_section(section)
+    known = [*_SECTIONS[section].model_fields] if section in _SECTIONS else []
+    known += [old for owner, old in RENAMED if owner == section]
+    return f"[{section}] {key}: unknown key{_nearest(key, known)}"
+
+
+def _unknown_section(name: str) -> str:
+    return f"[{name}]: unknown section{_nearest(name, [*_SECTIONS, *LEGACY_SECTIONS])}"
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known))}"
+
+
+def default_data_dir() -> Path:
+    """Return the directory used when nobody names one: the system's if it can be written."""
+    system: Path = GeneralSettings.model_fields["data_dir"].default
+    existing = next(place for place in (system, *system.parents) if place.exists())
+    if os.access(existing, os.W_OK):
+        return system
+    return Path.home() / ".local" / "share" / "abaco"

@@ -8,6 +8,7 @@
     │   ├── NotFoundError
     │   ├── ConflictError         lost a compare-and-set, or already exists
     │   ├── ForbiddenError
+    │   │   └── UnauthenticatedError  nobody, or not provably somebody
     │   ├── TooLargeError         a body or an environment above its limit
     │   └── LimitExceededError    a quota; may carry a time to wait
     ├── BackendError              a store or an engine; ``retryable`` says if waiting helps
@@ -83,9 +84,15 @@ class ConflictError(RequestError):
 
 
 class ForbiddenError(RequestError):
-    """The caller may not do this, or has not proved who it is."""
+    """The caller may not do this."""
 
     code = "forbidden"
+
+
+class UnauthenticatedError(ForbiddenError):
+    """The caller has not proved who it is."""
+
+    code = "unauthenticated"
 
 
 class TooLargeError(RequestError):

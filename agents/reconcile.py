@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 
 from abaco.domain.ids import ExecutionId
+from abaco.domain.worker import WorkerStatus
 from abaco.errors import DriverError
 from abaco.ports.driver import OwnedContainer
 from agents.kit import Kit, persist
@@ -20,17 +22,17 @@ _log = logging.getLogger(__name__)
 
 
 async def reconcile(kit: Kit, spawner: Spawner) -> None:
-    """Reconcile once and let the spawner begin. Waits for the engine."""
+    """Reconcile once and let the spawner begin."""
     leased = await persist(kit.stores.executions.list_leased)
     workers = {worker.id: worker for worker in await persist(kit.stores.workers.list_workers)}
     held = {execution.worker_id for execution in leased}
     for worker in workers.values():
-        if worker.id not in held:
-            await persist(lambda key=worker.key: kit.stores.workers.delete(key))  # type: ignore[misc]
+        # a requested one is a wish, perhaps of this moment, that the spawner will look at
+        if worker.id not in held and worker.status is not WorkerStatus.REQUESTED:
+            await persist(partial(kit.stores.workers.delete, worker.key))
     for execution in leased:
-        worker_id = execution.worker_id
-        if worker_id is not None and worker_id in workers:
-            spawner.adopt(workers[worker_id], execution)
+        if execution.worker_id is not None and execution.worker_id in workers:
+            spawner.adopt(workers[execution.worker_id], execution)
         else:
             spawner.adopt_without_worker(execution)
     _log.info("reconciled: %d executions were in hand, %d workers", len(leased), len(workers))

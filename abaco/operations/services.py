@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from abaco.config import Settings
@@ -10,12 +11,23 @@ from abaco.ports.notices import Notices
 from abaco.ports.store import Stores
 
 
+def _unknown_endpoint() -> str:
+    return "unknown"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """The ports and settings operations work with."""
+    """The ports and settings operations work with.
+
+    Attributes:
+        engine_endpoint: Tells the endpoint of the container engine as far as it is known now;
+            shown as ``location`` of workers.
+
+    """
 
     settings: Settings
     stores: Stores
     notices: Notices
     clock: Clock
     ids: IdSource
+    engine_endpoint: Callable[[], str] = _unknown_endpoint

@@ -1,0 +1,203 @@
+"""``abaco actors``: register, look at, change and delete actors; ``abaco workers``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from abaco.cli.follow import wait_until_ready
+from abaco.cli.session import Command, Session, assignments, client_options
+
+_COLUMNS = {
+    "id": "id",
+    "name": "name",
+    "status": "status",
+    "image": "image",
+    "stateless": "stateless",
+    "revision": "revision",
+    "create_time": "created",
+}
+
+_WORKER_COLUMNS = {
+    "id": "id",
+    "status": "status",
+    "image": "image",
+    "cid": "container",
+    "create_time": "created",
+    "last_execution_time": "last execution",
+}
+
+#: attributes that a PUT puts back to their defaults when they are not sent
+_REPLACED = (
+    "image",
+    "description",
+    "type",
+    "token",
+    "link",
+    "webhook",
+    "hints",
+    "privileged",
+    "max_workers",
+    "mem_limit",
+    "max_cpus",
+    "queue",
+    "use_container_uid",
+    "default_environment",
+    "log_ex",
+)
+
+#: what the server shows for attributes nobody set; not worth sending back
+_DEFAULTS: Mapping[str, Any] = {"type": "none", "queue": "default"}
+
+
+@click.group()
+def actors() -> None:
+    """Register, look at, change and delete actors."""
+
+
+def _attributes(function: Command) -> Command:
+    """Add the options for what an actor is made of."""
+    options: list[Callable[[Command], Command]] = [
+        click.option("--description", help="For people."),
+        click.option(
+            "--env",
+            "-e",
+            metavar="NAME=VALUE",
+            multiple=True,
+            callback=assignments,
+            help="Environment variable of every execution; may be repeated.",
+        ),
+        click.option("--max-workers", type=click.IntRange(min=1), help="Executions at once."),
+        click.option("--mem-limit", metavar="SIZE", help="Memory per execution: 512m, 3g."),
+        click.option(
+            "--cpus", type=click.FloatRange(min=0, min_open=True), help="CPUs per execution: 0.5."
+        ),
+        click.option("--log-ex", type=int, help="Seconds logs are kept."),
+        click.option(
+            "--privileged/--no-privileged",
+            default=None,
+            help="Run privileged, with the engine's socket.",
+        ),
+        click.option("--wait", "-w", is_flag=True, help="Return when the actor is ready."),
+        click.option(
+            "--timeout", type=float, default=600.0, show_default=True, help="Seconds for --wait."
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def _body(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Name the given options as the API does."""
+    names = ("name", "image", "description", "max_workers", "mem_limit", "log_ex", "privileged")
+    body = {name: options[name] for name in names if options.get(name) is not None}
+    if options["cpus"] is not None:
+        body["max_cpus"] = round(options["cpus"] * 1_000_000_000)
+    if options["env"]:
+        body["default_environment"] = options["env"]
+    return body
+
+
+def _report(session: Session, actor: Mapping[str, Any], *, wait: bool, timeout: float) -> None:
+    actor_id = str(actor["id"])
+    if wait:
+        with session.printer.progress("waiting for a worker") as progress:
+            actor = wait_until_ready(
+                session.client, actor_id, on_status=progress.show, timeout_s=timeout
+            )
+    session.printer.short(actor, _COLUMNS)
+
+
+@actors.command()
+@click.argument("image")
+@click.option("--name", help="A name to call it by in these commands.")
+@click.option("--stateful", is_flag=True, help="One execution at a time, in order, with a state.")
+@_attributes
+@client_options()
+def create(session: Session, *, stateful: bool, wait: bool, timeout: float, **options: Any) -> None:
+    r"""Register an actor that runs IMAGE.
+
+    \b
+    Examples:
+      abaco actors create abaco/hello --name hello --wait
+      abaco actors create counter:1 --stateful -e STEP=2 --mem-limit 256m
+    """
+    body = _body(options) | {"stateless": not stateful}
+    actor = session.client.request("POST", (), body=body)
+    _report(session, actor, wait=wait, timeout=timeout)
+
+
+@actors.command("list")
+@client_options()
+def list_actors(session: Session) -> None:
+    """List your actors, oldest first."""
+    session.printer.table(
+        session.client.get(),
+        _COLUMNS,
+        empty="no actors yet; `abaco actors create IMAGE --name NAME` makes one",
+    )
+
+
+@actors.command()
+@click.argument("actor")
+@client_options()
+def show(session: Session, actor: str) -> None:
+    """Show one ACTOR (an id, or a unique name)."""
+    session.printer.record(session.find_actor(actor))
+
+
+@actors.command()
+@click.argument("actor")
+@click.option("--image", help="Run this image from now on.")
+@click.option("--force", is_flag=True, help="New workers, though the image's name is the same.")
+@_attributes
+@client_options()
+def update(
+    session: Session, actor: str, *, force: bool, wait: bool, timeout: float, **options: Any
+) -> None:
+    r"""Change ACTOR; what is not named stays as it is.
+
+    \b
+    Examples:
+      abaco actors update hello --image abaco/hello:2 --wait
+      abaco actors update hello --force     same image name, built anew
+    """
+    found = session.find_actor(actor)
+    body = _kept(found) | _body(options)
+    if force:
+        body["force"] = True
+    answer = session.client.request("PUT", [found["id"]], body=body)
+    _report(session, answer, wait=wait, timeout=timeout)
+
+
+def _kept(actor: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes to send so that a full replacement leaves them as they are."""
+    kept = {name: actor[name] for name in _REPLACED if actor.get(name)}
+    kept = {name: value for name, value in kept.items() if _DEFAULTS.get(name) != value}
+    if not isinstance(kept.get("token"), bool):  # text is the server's default, not a choice
+        kept.pop("token", None)
+    return kept
+
+
+@actors.command()
+@click.argument("actor")
+@client_options()
+def delete(session: Session, actor: str) -> None:
+    """Delete ACTOR with its workers and logs; a running execution is stopped."""
+    actor_id = session.find_actor_id(actor)
+    session.client.request("DELETE", [actor_id])
+    if session.printer.as_json:
+        session.printer.json({"id": actor_id})
+    session.printer.say(f"deleted {actor_id}")
+
+
+@click.command()
+@click.argument("actor")
+@client_options()
+def workers(session: Session, actor: str) -> None:
+    """List the workers of ACTOR and what they do."""
+    found = session.client.get(session.find_actor_id(actor), "workers")
+    session.printer.table(found, _WORKER_COLUMNS, empty="no workers; a message starts one")

@@ -1,0 +1,184 @@
+"""What ``abaco doctor`` looks at. Every check returns findings, each with its remedy."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from abaco.config import Settings
+from abaco.errors import AbacoError
+from backends.drivers import host
+from backends.drivers.auto import choose
+from backends.drivers.select import open_driver
+
+#: free bytes under the data directory: below the first a warning, below the second an error
+LITTLE_SPACE_BYTES = 2 * 1024**3
+NO_SPACE_BYTES = 100 * 1024**2
+
+_ENGINE_TIMEOUT_S = 10.0
+
+
+class Level(StrEnum):
+    """How bad a finding is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at; ``remedy`` is empty when nothing is to be done."""
+
+    check: str
+    level: Level
+    what: str
+    remedy: str = ""
+
+
+Check = Callable[[Settings], Iterator[Finding]]
+
+
+def check_python(settings: Settings) -> Iterator[Finding]:
+    """Check the interpreter."""
+    version = sys.version.split()[0]
+    is_new = sys.version_info >= (3, 11)
+    yield Finding(
+        check="python",
+        level=Level.OK if is_new else Level.ERROR,
+        what=f"Python {version}",
+        remedy="" if is_new else "install Python 3.11 or later",
+    )
+
+
+def check_data_dir(settings: Settings) -> Iterator[Finding]:
+    """Check that the store's directory can be written and has room."""
+    if settings.store.backend == "memory":
+        yield Finding(
+            check="store",
+            level=Level.WARNING,
+            what="the memory store forgets everything when the server stops",
+            remedy="[store] backend: sqlite",
+        )
+    directory = settings.database_path.parent
+    existing = next(place for place in (directory, *directory.parents) if place.exists())
+    if problem := _write_problem(existing):
+        yield Finding(
+            check="store",
+            level=Level.ERROR,
+            what=f"{existing} cannot be written: {problem}",
+            remedy="run as another user, or choose a place with --data-dir",
+        )
+        return
+    where = f"{directory} can be written" if existing == directory else f"{directory} can be made"
+    yield Finding(check="store", level=Level.OK, what=where)
+    yield _space(existing)
+
+
+def _write_problem(directory: Path) -> str:
+    try:
+        with tempfile.TemporaryFile(dir=directory):
+            return ""
+    except OSError as error:
+        return str(error.strerror)
+
+
+def _space(directory: Path) -> Finding:
+    free = shutil.disk_usage(directory).free
+    level = Level.OK
+    if free < LITTLE_SPACE_BYTES:
+        level = Level.ERROR if free < NO_SPACE_BYTES else Level.WARNING
+    return Finding(
+        check="space",
+        level=level,
+        what=f"{free / 1024**3:.1f} GiB free under {directory}",
+        remedy="" if level is Level.OK else "make room, or choose another place with --data-dir",
+    )
+
+
+def check_port(settings: Settings) -> Iterator[Finding]:
+    """Check that the server could listen where it is told to."""
+    address, port = settings.web.address, settings.web.port
+    place = f"{address} port {port}"
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((address, port))
+        except OSError as error:
+            yield Finding(
+                check="port",
+                level=Level.ERROR,
+                what=f"cannot listen on {place}: {os.strerror(error.errno or 0)}",
+                remedy="stop what listens there (a running Abaco?), or choose another with --port",
+            )
+            return
+    yield Finding(check="port", level=Level.OK, what=f"{place} is free")
+
+
+def check_engine(settings: Settings) -> Iterator[Finding]:
+    """Check which container engine the server would use, and that it answers.
+
+    A Podman service of Abaco's own is really started, in a directory that is gone afterwards.
+    """
+    with tempfile.TemporaryDirectory(prefix="abaco-doctor-") as directory:
+        general = settings.general.model_copy(update={"data_dir": Path(directory)})
+        elsewhere = settings.model_copy(update={"general": general})
+        try:
+            what = asyncio.run(_probe(elsewhere))
+        except (AbacoError, TimeoutError) as error:
+            reason = error.message if isinstance(error, AbacoError) else "no answer in time"
+            yield Finding(
+                check="engine",
+                level=Level.ERROR,
+                what=f"driver {settings.engine.driver}: {reason}",
+                remedy="start Docker, or install Podman (apt-get install podman runc); --driver"
+                " chooses another engine",
+            )
+            return
+    yield Finding(check="engine", level=Level.OK, what=what)
+
+
+async def _probe(settings: Settings) -> str:
+    """Open the driver, ask the engine who it is, and say why it is this one."""
+    async with asyncio.timeout(_ENGINE_TIMEOUT_S):
+        why = "as configured"
+        if settings.engine.driver == "auto":
+            name, _ = await choose(settings)
+            why = _WHY[name].format(engine=settings.engine)
+        async with open_driver(settings, "doctor") as opened:
+            info = await opened.driver.info()
+    return f"{info.driver} {info.version} ({why})"
+
+
+_WHY = {
+    "docker": "it answers at {engine.docker_socket}",
+    "podman": "it answers at {engine.podman_socket}, and Docker does not",
+    "embedded podman": "nothing answers at {engine.docker_socket} or {engine.podman_socket}; the"
+    " server starts a Podman service of its own",
+}
+
+
+def check_host(settings: Settings) -> Iterator[Finding]:
+    """Check what this host lets containers have, and which engines it has."""
+    for finding in host.findings():
+        yield Finding(
+            check="host", level=Level(finding.level), what=finding.what, remedy=finding.remedy
+        )
+
+
+#: in the order in which they are shown
+CHECKS: tuple[Check, ...] = (check_python, check_data_dir, check_port, check_engine, check_host)
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Run every check."""
+    return [finding for check in CHECKS for finding in check(settings)]

@@ -1,0 +1,144 @@
+"""A small client of the HTTP API.
+
+It speaks to servers of either spelling: keys of objects come back in snake case.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import click
+import urllib3
+
+#: seconds to reach the server, and to wait for an answer that is not meant to take long
+CONNECT_TIMEOUT_S = 5.0
+READ_TIMEOUT_S = 60.0
+
+
+class ClientError(click.ClickException):
+    """The server could not be asked, or said no. Ends the command with exit code 1."""
+
+    exit_code = 1
+
+
+class UnreachableError(ClientError):
+    """Nobody answers at the URL."""
+
+
+class ApiError(ClientError):
+    """The server answered with an error; ``status`` is the HTTP status."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{message} (HTTP {status})")
+        self.status = status
+
+
+class AbacoClient:
+    """One server as one caller sees it.
+
+    Args:
+        url: Base URL without ``/actors``.
+        headers: Sent with every request; carries the proof of who calls.
+
+    """
+
+    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
+        self.url = url.rstrip("/")
+        self._headers = {"Accept": "application/json", **(headers or {})}
+        self._pool = urllib3.PoolManager(
+            retries=False,
+            timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
+        )
+
+    def get(self, *path: str) -> Any:
+        """Return the ``result`` of a GET. Path parts are quoted here."""
+        return self.request("GET", path)
+
+    def request(
+        self,
+        method: str,
+        path: Sequence[str],
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = ...,
+    ) -> Any:
+        """Send a request and return the ``result`` of the answer.
+
+        Args:
+            method: HTTP method.
+            path: Parts below ``/actors``, unquoted.
+            query: Query parameters.
+            body: JSON value to send; without it the request has no body.
+
+        Raises:
+            UnreachableError: Nobody answers.
+            ApiError: The answer is an error.
+
+        """
+        url = "/".join([self.url, "actors", *(quote(part, safe="") for part in path)])
+        if query:
+            url += f"?{urlencode(query)}"
+        headers, content = dict(self._headers), None
+        if body is not ...:
+            headers["Content-Type"] = "application/json"
+            content = json.dumps(body).encode()
+        try:
+            response = self._pool.request(method, url, headers=headers, body=content)
+        except urllib3.exceptions.HTTPError as error:
+            raise UnreachableError(
+                f"no answer from {self.url}: {_reason(error)}.\n"
+                "Start a server with `abaco serve`, or name another with --url or ABACO_URL."
+            ) from error
+        return self._result(response)
+
+    def _result(self, response: urllib3.BaseHTTPResponse) -> Any:
+        try:
+            envelope = json.loads(response.data)
+            message, result = envelope["message"], envelope["result"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ApiError(
+                response.status, f"{self.url} does not answer like an Abaco server"
+            ) from error
+        if response.status >= 400:
+            raise ApiError(response.status, str(message))
+        return snake_keys(result)
+
+
+def snake_keys(result: Any) -> Any:
+    """Spell the keys of an object, of a list's objects and of summary items in snake case.
+
+    What lies deeper belongs to users (state, environment, the engine's own words) and stays.
+    """
+    if isinstance(result, list):
+        return [snake_keys(item) for item in result]
+    if not isinstance(result, dict):
+        return result
+    spelled = {_snake(key): value for key, value in result.items()}
+    if isinstance(spelled.get("executions"), list):
+        spelled["executions"] = snake_keys(spelled["executions"])
+    return spelled
+
+
+def _snake(key: str) -> str:
+    return key if key.startswith("_") else re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", key).lower()
+
+
+def _reason(error: urllib3.exceptions.HTTPError) -> str:
+    """Say what happened without the object addresses of the library's text."""
+    match error:
+        case urllib3.exceptions.NameResolutionError():
+            return "the name of the host is not known"
+        case urllib3.exceptions.ReadTimeoutError():
+            return f"no answer within {READ_TIMEOUT_S:g} s"
+        case urllib3.exceptions.NewConnectionError():
+            cause = error.__cause__
+            return str(cause.strerror if isinstance(cause, OSError) else cause).lower()
+        case urllib3.exceptions.ConnectTimeoutError():
+            return f"no connection within {CONNECT_TIMEOUT_S:g} s"
+        case urllib3.exceptions.LocationValueError():
+            return "this is no URL"
+    return type(error).__name__

@@ -1,0 +1,49 @@
+"""``abaco doctor``: look at this machine and say what would keep the server from working."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from abaco.cli.output import Printer
+from abaco.cli.server import config_options, read_configuration
+from abaco.errors import ConfigError
+
+_COLUMNS = {"level": "level", "check": "check", "what": "found", "remedy": "what to do"}
+
+
+@click.command()
+@config_options
+@click.option("--json", "as_json", is_flag=True, help="Print nothing but JSON.")
+def doctor(config: Path | None, *, as_json: bool, **flags: str | None) -> None:
+    r"""Check store, engine, port and host limits; each finding comes with its remedy.
+
+    Returns 0 when the server can work here, 1 when something must be repaired first.
+
+    \b
+    Examples:
+      abaco doctor
+      abaco doctor --driver podman --data-dir ~/abaco
+    """
+    # The checks reach into drivers; the other commands need none of that.
+    from abaco.cli.checks import Finding, Level, examine
+
+    try:
+        findings: Sequence[Finding] = examine(read_configuration(config, flags).settings)
+    except ConfigError as error:
+        findings = [
+            Finding(
+                check="configuration",
+                level=Level.ERROR,
+                what=error.message,
+                remedy="`abaco init PATH` writes a file with every key and what it takes",
+            )
+        ]
+    printer = Printer(as_json=as_json)
+    printer.table([asdict(finding) for finding in findings], _COLUMNS, empty="")
+    if any(finding.level is Level.ERROR for finding in findings):
+        click.get_current_context().exit(1)
+    printer.say("the server can work here")

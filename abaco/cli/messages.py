@@ -1,0 +1,204 @@
+"""Send a message, and look at what came of it: executions and logs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from abaco.cli.client import ClientError
+from abaco.cli.follow import FINAL, follow_execution
+from abaco.cli.session import JsonBody, Session, assignments, client_options, json_value
+
+_COLUMNS = {
+    "id": "id",
+    "status": "status",
+    "message_received_time": "received",
+    "start_time": "started",
+    "finish_time": "finished",
+}
+
+
+@click.command()
+@click.argument("actor")
+@click.argument("text", required=False)
+@click.option(
+    "--json",
+    "json_body",
+    metavar="JSON|@FILE",
+    callback=json_value,
+    help="Send this JSON value instead of text.",
+)
+@click.option(
+    "--param",
+    "-p",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=assignments,
+    help="Environment variable of this execution; may be repeated.",
+)
+@click.option("--wait", "-w", is_flag=True, help="Show the log and return when it has ended.")
+@click.option("--timeout", type=float, help="Seconds for --wait; without it as long as it takes.")
+@click.option(
+    "--exit-code", is_flag=True, help="Return the exit code of the actor's program (with --wait)."
+)
+@client_options(json_flag=False)
+def send(
+    session: Session,
+    actor: str,
+    text: str | None,
+    *,
+    json_body: JsonBody | None,
+    param: dict[str, str],
+    wait: bool,
+    timeout: float | None,
+    exit_code: bool,
+) -> None:
+    r"""Send a message to ACTOR: TEXT, a JSON value, or else what standard input holds.
+
+    \b
+    Examples:
+      abaco send hello "How are you?" --wait
+      abaco send hello --json '{"n": 3}' -p MODE=fast
+      abaco send hello --json @order.json -o json
+      date | abaco send hello
+    """
+    body = _message(text, json_body)
+    actor_id = session.find_actor_id(actor)
+    answer = session.client.request("POST", [actor_id, "messages"], query=param, body=body)
+    execution_id = str(answer["execution_id"])
+    if wait or exit_code:
+        execution = _follow(session, actor_id, execution_id, timeout_s=timeout)
+        _end(execution, use_exit_code=exit_code)
+    elif session.printer.as_json:
+        session.printer.json(answer)
+    else:
+        click.echo(execution_id)
+        session.printer.say(f"accepted; `abaco logs {actor} {execution_id} --follow` shows its log")
+
+
+def _message(text: str | None, json_body: JsonBody | None) -> Any:
+    if text is not None and json_body is not None:
+        raise click.UsageError("send either TEXT or --json, not both")
+    if json_body is not None:
+        return json_body.value
+    if text is None:
+        if sys.stdin.isatty():
+            raise click.UsageError("nothing to send: give TEXT or --json")
+        text = sys.stdin.read()
+    return {"message": text}
+
+
+def _follow(
+    session: Session, actor_id: str, execution_id: str, *, timeout_s: float | None
+) -> dict[str, Any]:
+    """Show log and end of an execution, or collect both for JSON output."""
+    printer = session.printer
+    pieces: list[str] = []
+
+    with printer.progress(f"execution {execution_id} is accepted") as progress:
+
+        def on_log(text: str) -> None:
+            pieces.append(text)
+            if not printer.as_json:
+                progress.close()
+                click.echo(text, nl=False)
+
+        execution = follow_execution(
+            session.client,
+            actor_id,
+            execution_id,
+            on_log=on_log,
+            on_status=progress.show,
+            timeout_s=timeout_s,
+        )
+    if printer.as_json:
+        printer.json(execution | {"logs": "".join(pieces)})
+    else:
+        if pieces and not pieces[-1].endswith("\n"):
+            click.echo()
+        printer.say(_summary(execution))
+    return execution
+
+
+def _summary(execution: Mapping[str, Any]) -> str:
+    words = [f"execution {execution['id']}: {execution['status']}"]
+    if execution["status"] in FINAL:
+        words.append(f"exit code {execution.get('exit_code')}")
+        words.append(f"{execution.get('runtime')} s")
+    reason = (execution.get("final_state") or {}).get("AbacoReason")
+    return ", ".join([*words, reason] if reason else words)
+
+
+def _end(execution: Mapping[str, Any], *, use_exit_code: bool) -> None:
+    """End the command with the exit code that fits how the execution ended."""
+    status, code = execution["status"], execution.get("exit_code")
+    if status not in FINAL:
+        raise ClientError(
+            f"the time is up; execution {execution['id']} is {status} and goes on without us"
+        )
+    if status == "ERROR":
+        raise ClientError(f"execution {execution['id']} ended with ERROR")
+    if use_exit_code:
+        click.get_current_context().exit(code if isinstance(code, int) else 1)
+
+
+@click.command()
+@click.argument("actor")
+@click.argument("execution", required=False)
+@client_options()
+def executions(session: Session, actor: str, execution: str | None) -> None:
+    """List the executions of ACTOR, oldest first, or show one EXECUTION."""
+    actor_id = session.find_actor_id(actor)
+    if execution is not None:
+        session.printer.record(session.client.get(actor_id, "executions", execution))
+        return
+    summary = session.client.get(actor_id, "executions")
+    if session.printer.as_json:
+        session.printer.json(summary)
+        return
+    session.printer.table(
+        summary["executions"], _COLUMNS, empty=f"no executions yet; try `abaco send {actor} hello`"
+    )
+
+
+@click.command()
+@click.argument("actor")
+@click.argument("execution")
+@client_options()
+def halt(session: Session, actor: str, execution: str) -> None:
+    """Stop a running EXECUTION of ACTOR."""
+    actor_id = session.find_actor_id(actor)
+    session.client.request("DELETE", [actor_id, "executions", execution])
+    if session.printer.as_json:
+        session.printer.json({"id": execution})
+    session.printer.say(f"asked execution {execution} to stop")
+
+
+@click.command()
+@click.argument("actor")
+@click.argument("execution", required=False)
+@click.option("--follow", "-f", is_flag=True, help="Go on printing until the execution has ended.")
+@client_options()
+def logs(session: Session, actor: str, execution: str | None, *, follow: bool) -> None:
+    """Print what an EXECUTION of ACTOR wrote; the latest one's if none is named."""
+    actor_id = session.find_actor_id(actor)
+    execution_id = execution or _latest(session, actor_id)
+    if follow:
+        _follow(session, actor_id, execution_id, timeout_s=None)
+        return
+    text = session.client.get(actor_id, "executions", execution_id, "logs")["logs"]
+    if session.printer.as_json:
+        session.printer.json({"execution_id": execution_id, "logs": text})
+    else:
+        click.echo(text, nl=not str(text).endswith("\n") and bool(text))
+
+
+def _latest(session: Session, actor_id: str) -> str:
+    """Return the id of the execution that was accepted last."""
+    found = session.client.get(actor_id, "executions")["executions"]
+    if not found:
+        raise ClientError("this actor has no executions yet")
+    return str(found[-1]["id"])

@@ -1,0 +1,131 @@
+"""Keys of older abaco.conf files that are accepted but do nothing here, and keys with a new name.
+
+Both lists are printed in docs/configuration.rst; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegacyKey:
+    """One key, or a family of keys.
+
+    Attributes:
+        key: May hold one placeholder: ``<n>`` a number, ``<module>`` or ``<tenant>`` a name.
+        reason: Why it does nothing; completes "has no effect: ...".
+        is_secret: Whether values must not be shown.
+
+    """
+
+    section: str
+    key: str
+    reason: str
+    is_secret: bool = False
+
+    def matches(self, section: str, key: str) -> bool:
+        """Tell whether a lower-case key of a file is this one."""
+        pattern = re.escape(self.key)
+        for placeholder, form in (("<n>", r"\d+"), ("<module>", r"\w+"), ("<tenant>", r"[\w-]+")):
+            pattern = pattern.replace(placeholder, form)
+        return section == self.section and re.fullmatch(pattern, key) is not None
+
+
+def _keys(section: str, reason: str, *keys: str, is_secret: bool = False) -> list[LegacyKey]:
+    return [LegacyKey(section=section, key=key, reason=reason, is_secret=is_secret) for key in keys]
+
+
+_ONE_LOG = "the server is one process with one log; see [logs] file"
+
+#: what these keys steered does not exist in one process, now or later
+MEANINGLESS: tuple[LegacyKey, ...] = (
+    *_keys(
+        "rabbit", "messages wait in the store, there is no broker to reach", "uri", is_secret=True
+    ),
+    *_keys("logs", _ONE_LOG, "files", "file.<module>", "host_dir"),
+    *_keys(
+        "spawner",
+        "workers are coroutines, there is no container of theirs to mount a file into",
+        "abaco_conf_host_path",
+    ),
+    *_keys("spawner", "there is no command queue that could grow", "max_cmd_length"),
+    *_keys("spawner", "the one process serves every queue", "host_queues"),
+    *_keys("workers", "workers have no containers that could be left behind", "auto_remove"),
+    *_keys(
+        "workers",
+        "sockets and pipes lie under [general] data_dir",
+        "socket_host_path_dir",
+        "fifo_host_path_dir",
+    ),
+)
+
+_STORES = "the MongoDB store comes in a later release; records are in [store] backend"
+_TOKENS = "tokens for executions come in a later release"
+_MOUNTS = "mounts come in a later release"
+_USERS = "running as the owner's user comes in a later release"
+_LARGE = "binary messages and results come in a later release"
+_EVENTS = "links, webhooks and events come in a later release"
+_CRON = "cron schedules come in a later release"
+_REGISTRIES = "registry credentials come in a later release"
+
+#: accepted now, effective once their feature is there
+NOT_YET: tuple[LegacyKey, ...] = (
+    *_keys("logs", "levels per module come in a later release", "level.<module>"),
+    *_keys("store", _STORES, "mongo_host", "mongo_port", "mongo_user"),
+    *_keys("store", _STORES, "mongo_password", is_secret=True),
+    *_keys("docker", _REGISTRIES, "dockerhub_username_<n>"),
+    *_keys("docker", _REGISTRIES, "dockerhub_password_<n>", is_secret=True),
+    *_keys("workers", "hints come in a later release", "sync_max_idle_time"),
+    *_keys("workers", _TOKENS, "generate_clients", "<tenant>_generate_clients"),
+    *_keys("workers", _MOUNTS, "global_mounts", "<tenant>_global_mounts", "privileged_mounts"),
+    *_keys("workers", _USERS, "use_tas_uid", "<tenant>_use_tas_uid"),
+    *_keys("workers", _USERS, "actor_uid", "actor_gid", "actor_homedir"),
+    *_keys("workers", _USERS, "<tenant>_actor_uid", "<tenant>_actor_gid"),
+    *_keys("workers", _USERS, "<tenant>_actor_homedir"),
+    *_keys("web", "nonces come in a later release", "accept_nonce"),
+    *_keys("web", "queues with names of their own come in a later release", "all_queues"),
+    *_keys("web", "configs and secrets come in a later release", "strict_config_actors"),
+    *_keys("web", "configs and secrets come in a later release", "encryption_key", is_secret=True),
+    *_keys("web", _EVENTS, "emit_execution_started"),
+    *_keys("runtime", _EVENTS, "webhook_attempts", "webhook_timeout"),
+    *_keys("runtime", _EVENTS, "emit_started", "emit_error_completions"),
+    *_keys("runtime", _CRON, "cron_misfire", "cron_overlap"),
+    *_keys("runtime", _TOKENS, "token_provider", "token_failure", "inject_nonce"),
+    *_keys("runtime", _LARGE, "max_result_size", "large_results"),
+    *_keys("runtime", _LARGE, "binary_transport", "oversize_message"),
+    *_keys("runtime", "statistics come in a later release", "stats_mode"),
+    *_keys("runtime", "the full autoscaler comes in a later release", "scale_step"),
+    *_keys("runtime", "updates always let a running execution end", "update_running"),
+    *_keys("runtime", "retention comes in a later release", "execution_retention_days"),
+    *_keys("runtime", _MOUNTS, "actor_ca_bundle"),
+    *_keys("runtime", "quotas come in a later release", "max_mailbox"),
+)
+
+#: old or second name -> the key it sets; the new name wins when both are given
+RENAMED: dict[tuple[str, str], tuple[str, str]] = {
+    ("docker", "dd"): ("engine", "docker_socket"),
+    ("spawner", "docker_network"): ("engine", "network"),
+    ("web", "results_ttl"): ("runtime", "results_ttl"),
+    ("runtime", "sync_timeout"): ("web", "sync_timeout"),
+}
+
+#: environment variables of the older Abaco that set a key without following the rule
+RENAMED_ENVIRONMENT: dict[str, tuple[str, str]] = {
+    "service_TAG": ("general", "tag"),
+    "SPAWNER_HOST_ID": ("spawner", "host_id"),
+    "MAX_WORKERS_PER_HOST": ("spawner", "max_workers_per_host"),
+    "MAX_WORKERS_PER_ACTOR": ("spawner", "max_workers_per_actor"),
+}
+
+#: sections that exist in older files only
+LEGACY_SECTIONS = frozenset({"rabbit", "docker"})
+
+
+def find_legacy_key(section: str, key: str) -> LegacyKey | None:
+    """Return the entry of either list that covers this key."""
+    for legacy in (*MEANINGLESS, *NOT_YET):
+        if legacy.matches(section, key):
+            return legacy
+    return None

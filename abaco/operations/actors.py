@@ -1,0 +1,202 @@
+"""Register, read, update and delete actors."""
+
+from __future__ import annotations
+
+from abaco.domain.actor import Actor, ActorKey, ActorStatus
+from abaco.domain.caller import Caller
+from abaco.domain.execution import (
+    Execution,
+    ExecutionKey,
+    ExecutionStatus,
+    HaltReason,
+    Outcome,
+)
+from abaco.domain.ids import ActorId
+from abaco.errors import ConflictError, NotFoundError
+from abaco.operations.access import get_actor
+from abaco.operations.definition import ActorDraft, define
+from abaco.operations.services import Services
+from abaco.operations.workers import request_worker
+from abaco.ports.notices import Subscription, Topic
+
+#: how long ``delete`` waits for the last container. Source: api of the older Abaco
+DELETE_WAIT_S = 20.0
+
+#: how often an update is tried again when another update came between
+UPDATE_ATTEMPTS = 5
+
+_PAGE = 1000
+
+
+async def register(services: Services, caller: Caller, draft: ActorDraft) -> Actor:
+    """Register an actor of the caller and, if so configured, ask for its first worker.
+
+    Raises:
+        InvalidInputError: Names the field.
+
+    """
+    now = services.clock.now()
+    actor = Actor(
+        tenant=caller.tenant,
+        id=ActorId(services.ids.new_id()),
+        owner=caller.user,
+        api_server=caller.api_server,
+        definition=define(draft, caller, default_token=_default_token(services, caller)),
+        create_time=now,
+        last_update_time=now,
+    )
+    await services.stores.actors.insert(actor)
+    services.notices.publish(Topic.ACTOR, actor.key)
+    if services.settings.workers.init_count > 0:
+        await request_worker(services, actor, limit=1)
+        services.notices.publish(Topic.POOL, actor.key)
+    return actor
+
+
+async def list_own(services: Services, caller: Caller) -> list[Actor]:
+    """Return the caller's own actors, oldest first; the admin role adds none."""
+    actors: list[Actor] = []
+    while True:
+        page = await services.stores.actors.list_actors(
+            tenant=caller.tenant,
+            owner=caller.user,
+            after=actors[-1] if actors else None,
+            limit=_PAGE,
+        )
+        actors += page
+        if len(page) < _PAGE:
+            return actors
+
+
+async def get(services: Services, caller: Caller, actor_id: str) -> Actor:
+    """Return one actor.
+
+    Raises:
+        NotFoundError: No such actor.
+        ForbiddenError: It belongs to somebody else.
+
+    """
+    return await get_actor(services, caller, actor_id)
+
+
+async def update(
+    services: Services, caller: Caller, actor_id: str, draft: ActorDraft, *, force: bool = False
+) -> Actor:
+    """Replace an actor's definition.
+
+    Another image, or ``force``, begins a new revision; otherwise status and revision stay.
+    Name, owner and state are kept, and stateless when the draft does not say.
+
+    Raises:
+        InvalidInputError: Names the field.
+        NotFoundError: No such actor.
+        ForbiddenError: It belongs to somebody else.
+        ConflictError: It is being deleted.
+
+    """
+    for _ in range(UPDATE_ATTEMPTS):
+        present = await get_actor(services, caller, actor_id)
+        definition = define(
+            draft,
+            caller,
+            default_token=_default_token(services, caller),
+            previous=present.definition,
+        )
+        try:
+            actor = await services.stores.actors.update(
+                present.key,
+                definition,
+                new_revision=force or definition.image != present.definition.image,
+                now=services.clock.now(),
+                expect_revision=present.revision,
+            )
+        except ConflictError:
+            current = await get_actor(services, caller, actor_id)
+            if current.revision == present.revision:
+                raise
+            # Another update came between: decide again what is new.
+            continue
+        services.notices.publish(Topic.ACTOR, actor.key)
+        return actor
+    raise ConflictError("the actor is being updated by others all the time; try again")
+
+
+async def delete(
+    services: Services, caller: Caller, actor_id: str, *, wait_s: float = DELETE_WAIT_S
+) -> bool:
+    """Shut an actor down and wait for it to vanish.
+
+    Queued messages are given up, running containers are halted. Whoever retires workers
+    removes the record once the last one is gone.
+
+    Returns:
+        Whether it is gone already; if not, the clean-up goes on by itself.
+
+    Raises:
+        NotFoundError: No such actor.
+        ForbiddenError: It belongs to somebody else.
+
+    """
+    actor = await get_actor(services, caller, actor_id)
+    # Executions that start only now must be halted too, hence the whole topic.
+    with services.notices.subscribe(Topic.ACTOR, Topic.EXECUTION) as subscription:
+        await services.stores.actors.set_status(
+            actor.key,
+            ActorStatus.SHUTTING_DOWN,
+            "",
+            expect=set(ActorStatus) - {ActorStatus.SHUTTING_DOWN},
+        )
+        services.notices.publish(Topic.ACTOR, actor.key)
+        outcome = Outcome(
+            status=ExecutionStatus.ERROR,
+            finish_time=services.clock.now(),
+            error="actor_deleted",
+        )
+        for execution_id in await services.stores.mailbox.purge(actor.key, outcome):
+            key = ExecutionKey(actor.tenant, actor.id, execution_id)
+            services.notices.publish(Topic.EXECUTION, key)
+        return await _wait_gone(services, actor.key, subscription, wait_s)
+
+
+async def _wait_gone(
+    services: Services, key: ActorKey, subscription: Subscription, wait_s: float
+) -> bool:
+    deadline = services.clock.monotonic() + wait_s
+    while True:
+        try:
+            await services.stores.actors.get(key)
+        except NotFoundError:
+            return True
+        for execution in await services.stores.executions.list_leased():
+            if execution.key.actor == key:
+                await _halt_if_running(services, execution)
+        if not await _next_about(services, key, subscription, deadline):
+            return False
+
+
+async def _next_about(
+    services: Services, key: ActorKey, subscription: Subscription, deadline: float
+) -> bool:
+    """Wait for a notice about the actor or one of its executions; False on timeout."""
+    while True:
+        left_s = deadline - services.clock.monotonic()
+        if left_s <= 0 or not await subscription.wait(left_s):
+            return False
+        for noticed in subscription.take():
+            if (noticed.actor if isinstance(noticed, ExecutionKey) else noticed) == key:
+                return True
+
+
+async def _halt_if_running(services: Services, execution: Execution) -> None:
+    if execution.status is not ExecutionStatus.RUNNING or execution.halt_requested is not None:
+        return
+    try:
+        await services.stores.executions.request_halt(execution.key, HaltReason.ACTOR_DELETED)
+    except ConflictError:
+        # It ended between the two calls, which is all that is wanted.
+        return
+    services.notices.publish(Topic.HALT, execution.key)
+
+
+def _default_token(services: Services, caller: Caller) -> str:
+    return str(services.settings.web.for_tenant("default_token", caller.tenant))

@@ -1,0 +1,87 @@
+"""Read and halt executions, and take their results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from abaco.domain.actor import Actor
+from abaco.domain.caller import Caller
+from abaco.domain.execution import Execution, ExecutionKey, ExecutionTotals, HaltReason
+from abaco.domain.ids import ExecutionId
+from abaco.operations.access import get_actor, get_execution
+from abaco.operations.services import Services
+from abaco.ports.notices import Topic
+
+_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionSummary:
+    """All executions of an actor, oldest first, with totals."""
+
+    actor: Actor
+    executions: list[Execution]
+    totals: ExecutionTotals
+
+
+async def list_executions(services: Services, caller: Caller, actor_id: str) -> ExecutionSummary:
+    """Return all executions of an actor.
+
+    Raises:
+        NotFoundError: No such actor.
+        ForbiddenError: It belongs to somebody else.
+
+    """
+    actor = await get_actor(services, caller, actor_id)
+    executions: list[Execution] = []
+    while True:
+        page = await services.stores.executions.list_executions(
+            actor.key, after=executions[-1] if executions else None, limit=_PAGE
+        )
+        executions += page
+        if len(page) < _PAGE:
+            break
+    totals = await services.stores.executions.totals(actor.key)
+    return ExecutionSummary(actor=actor, executions=executions, totals=totals)
+
+
+async def get(services: Services, caller: Caller, actor_id: str, execution_id: str) -> Execution:
+    """Return one execution.
+
+    Raises:
+        NotFoundError: No such actor or execution.
+        ForbiddenError: The actor belongs to somebody else.
+
+    """
+    _, execution = await get_execution(services, caller, actor_id, execution_id)
+    return execution
+
+
+async def halt(services: Services, caller: Caller, actor_id: str, execution_id: str) -> Execution:
+    """Ask for a running execution's container to be stopped; its worker goes on.
+
+    Raises:
+        NotFoundError: No such actor or execution.
+        ForbiddenError: The actor belongs to somebody else.
+        ConflictError: It is not RUNNING; the text names its status.
+
+    """
+    _, execution = await get_execution(services, caller, actor_id, execution_id)
+    halted = await services.stores.executions.request_halt(execution.key, HaltReason.FORCE_QUIT)
+    services.notices.publish(Topic.HALT, execution.key)
+    return halted
+
+
+async def take_result(
+    services: Services, caller: Caller, actor_id: str, execution_id: str
+) -> bytes:
+    """Take the oldest result away; empty when there is none, or no such execution.
+
+    Raises:
+        NotFoundError: No such actor.
+        ForbiddenError: It belongs to somebody else.
+
+    """
+    actor = await get_actor(services, caller, actor_id)
+    key = ExecutionKey(actor.tenant, actor.id, ExecutionId(execution_id))
+    return await services.stores.results.pop(key, services.clock.now()) or b""

@@ -1,0 +1,63 @@
+"""Read the logs of executions."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import AsyncIterator
+
+from abaco.domain.actor import Actor
+from abaco.domain.caller import Caller
+from abaco.domain.execution import FINAL, Execution
+from abaco.operations.access import get_execution
+from abaco.operations.services import Services
+from abaco.ports.notices import Topic
+
+
+async def read(
+    services: Services, caller: Caller, actor_id: str, execution_id: str
+) -> tuple[Actor, Execution, str]:
+    """Return the log so far, with its actor and execution; empty when none, or expired.
+
+    Raises:
+        NotFoundError: No such actor or execution.
+        ForbiddenError: The actor belongs to somebody else.
+
+    """
+    actor, execution = await get_execution(services, caller, actor_id, execution_id)
+    return actor, execution, await stored_text(services, execution)
+
+
+async def follow(
+    services: Services, caller: Caller, actor_id: str, execution_id: str, *, offset: int = 0
+) -> AsyncIterator[bytes]:
+    """Yield the log from byte ``offset`` on as it grows; ends when the execution is final.
+
+    Raises:
+        NotFoundError: No such actor or execution.
+        ForbiddenError: The actor belongs to somebody else.
+
+    """
+    _, execution = await get_execution(services, caller, actor_id, execution_id)
+    key = execution.key
+    with services.notices.subscribe(Topic.LOG, Topic.EXECUTION, key=key) as subscription:
+        while True:
+            # Status first: the log is complete before it turns final.
+            execution = await services.stores.executions.get(key)
+            log = await services.stores.logs.read(key, offset)
+            if log.data:
+                offset += len(log.data)
+                yield log.data
+            if execution.status in FINAL:
+                return
+            await subscription.wait()
+
+
+async def stored_text(services: Services, execution: Execution) -> str:
+    """Return an execution's log as text; says so when output was left out at its end."""
+    log = await services.stores.logs.read(execution.key)
+    # A character may be cut in two by the limit, or by a write that is still under way.
+    is_whole = execution.status in FINAL and not log.is_truncated
+    text = codecs.getincrementaldecoder("utf-8")("replace").decode(log.data, final=is_whole)
+    if log.is_truncated:
+        text += f"\n LOG LIMIT EXCEEDED: {len(log.data)} of {log.bytes_seen} bytes are kept\n"
+    return text

@@ -1,0 +1,106 @@
+"""List, request and retire workers."""
+
+from __future__ import annotations
+
+from abaco.domain.actor import RUNNABLE, Actor
+from abaco.domain.caller import Caller
+from abaco.domain.ids import WorkerId
+from abaco.domain.worker import Worker, WorkerStatus
+from abaco.errors import ConflictError, ForbiddenError, InvalidInputError
+from abaco.operations.access import get_actor, get_worker
+from abaco.operations.services import Services
+from abaco.ports.notices import Topic
+
+#: most workers one request may ask for
+MAX_WORKERS = 100
+
+_LEAVING = frozenset({WorkerStatus.SHUTDOWN_REQUESTED, WorkerStatus.SHUTTING_DOWN})
+
+
+async def list_workers(services: Services, caller: Caller, actor_id: str) -> list[Worker]:
+    """Return an actor's workers, oldest first.
+
+    Raises:
+        NotFoundError: No such actor.
+        ForbiddenError: It belongs to somebody else.
+
+    """
+    actor = await get_actor(services, caller, actor_id)
+    return await services.stores.workers.list_workers(actor.key)
+
+
+async def get(services: Services, caller: Caller, actor_id: str, worker_id: str) -> Worker:
+    """Return one worker.
+
+    Raises:
+        NotFoundError: No such actor or worker.
+        ForbiddenError: The actor belongs to somebody else.
+
+    """
+    _, worker = await get_worker(services, caller, actor_id, worker_id)
+    return worker
+
+
+async def ensure(services: Services, caller: Caller, actor_id: str, num: int) -> int:
+    """Ask for workers until the actor has at least ``num``; never makes fewer.
+
+    Stateful actors too may get several this way; nothing automatic does that.
+
+    Returns:
+        How many were asked for now.
+
+    Raises:
+        ForbiddenError: The caller is no administrator.
+        InvalidInputError: ``num`` is out of range.
+        NotFoundError: No such actor.
+        ConflictError: The actor is in ERROR or being deleted and can have no workers.
+
+    """
+    if not caller.is_admin:
+        raise ForbiddenError("only administrators may ask for workers")
+    if not 1 <= num <= MAX_WORKERS:
+        raise InvalidInputError(f"must be from 1 to {MAX_WORKERS}", field="num")
+    actor = await get_actor(services, caller, actor_id)
+    if actor.status not in RUNNABLE:
+        raise ConflictError(f"an actor in status {actor.status} can have no new workers")
+    requested = 0
+    while requested < num and await request_worker(services, actor, limit=num):
+        requested += 1
+    services.notices.publish(Topic.POOL, actor.key)
+    return requested
+
+
+async def drain(services: Services, caller: Caller, actor_id: str, worker_id: str) -> None:
+    """Ask a worker to finish its message, if it has one, and go. Idempotent.
+
+    Raises:
+        NotFoundError: No such actor or worker.
+        ForbiddenError: The actor belongs to somebody else.
+
+    """
+    actor, worker = await get_worker(services, caller, actor_id, worker_id)
+    await services.stores.workers.set_status(
+        worker.key, WorkerStatus.SHUTDOWN_REQUESTED, expect=set(WorkerStatus) - _LEAVING
+    )
+    services.notices.publish(Topic.POOL, actor.key)
+
+
+async def request_worker(services: Services, actor: Actor, *, limit: int) -> bool:
+    """Record the wish for one more worker of the actor's present revision.
+
+    Returns:
+        False when the pool has ``limit`` already, or the actor can have no workers now.
+
+    """
+    worker = Worker(
+        tenant=actor.tenant,
+        actor_id=actor.id,
+        id=WorkerId(services.ids.new_id()),
+        image=actor.definition.image,
+        revision=actor.revision,
+        host_id=services.settings.spawner.host_id,
+        host_ip=services.settings.spawner.host_ip,
+        location=services.engine_endpoint(),
+        create_time=services.clock.now(),
+    )
+    return await services.stores.workers.request(worker, limit=limit)

@@ -1,0 +1,185 @@
+"""A real ``abaco serve`` in a process of its own, and a small client that waits for things."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import urllib3
+
+#: longest a test waits for one thing to happen
+PATIENCE_S = 60.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class ApiError(AssertionError):
+    """The API answered with an error the test did not ask for."""
+
+
+class Server:
+    """``abaco serve`` on a directory and a port that stay the same over restarts."""
+
+    def __init__(self, directory: Path, settings: dict[str, str]) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log_path = directory / "server.log"
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pool = urllib3.PoolManager(retries=False, timeout=PATIENCE_S, maxsize=64)
+
+    def start(self) -> None:
+        config = self.directory / "abaco.conf"
+        config.write_text("# only what differs from the defaults comes by environment\n")
+        environment = {
+            **os.environ,
+            "ABACO__GENERAL__DATA_DIR": str(self.directory / "data"),
+            "ABACO__WEB__PORT": str(self.port),
+            **{
+                f"ABACO__{name.upper().replace('.', '__')}": v for name, v in self._settings.items()
+            },
+        }
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "abaco", "serve", "--config", str(config)],
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
+        self.until(self._is_ready, "the server to be ready")
+
+    def _is_ready(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise AssertionError(f"the server ended at its start:\n{self.log()}")
+        try:
+            return self._pool.request("GET", f"{self.url}/ready").status == 200
+        except urllib3.exceptions.HTTPError:
+            return False
+
+    def kill(self) -> None:
+        """End the process as a power cut would."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> tuple[int, float]:
+        """Send SIGTERM; return exit code and seconds until the end."""
+        assert self._process is not None
+        began = time.monotonic()
+        self._process.send_signal(signal.SIGTERM)
+        code = self._process.wait(timeout=PATIENCE_S)
+        return code, time.monotonic() - began
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def log(self) -> str:
+        return self.log_path.read_text() if self.log_path.exists() else ""
+
+    def until(self, is_true: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
+        """Ask again and again until the answer is truthy, and return it."""
+        end = time.monotonic() + patience_s
+        while time.monotonic() < end:
+            answer = is_true()
+            if answer:
+                return answer
+            time.sleep(0.05)
+        raise AssertionError(f"waited {patience_s} s in vain for {what}")
+
+    # The API.
+
+    def request(
+        self, method: str, path: str, body: Any = None, **named: Any
+    ) -> tuple[int, dict[str, Any]]:
+        """Send JSON, return status and envelope."""
+        answer = self.raw(method, path, body, **named)
+        return answer.status, json.loads(answer.data)
+
+    def raw(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        fields: dict[str, str] | None = None,
+        timeout_s: float = PATIENCE_S,
+    ) -> urllib3.BaseHTTPResponse:
+        url = self.url + path
+        if fields is not None:
+            return self._pool.request_encode_body(
+                method, url, fields=fields, encode_multipart=False, timeout=timeout_s
+            )
+        return self._pool.request(method, url, json=body, timeout=timeout_s)
+
+    def call(self, method: str, path: str, body: Any = None, **named: Any) -> Any:
+        """Return the ``result`` of a request that must succeed."""
+        status, envelope = self.request(method, path, body, **named)
+        if status != 200:
+            raise ApiError(f"{method} {path}: {status} {envelope['message']}")
+        return envelope["result"]
+
+    def register(self, image: str, **fields: Any) -> str:
+        return str(self.call("POST", "/actors", {"image": image, **fields})["id"])
+
+    def ready(self, actor: str) -> None:
+        self.until(lambda: self.actor(actor)["status"] == "READY", "the actor to be READY")
+
+    def actor(self, actor: str) -> dict[str, Any]:
+        return dict(self.call("GET", f"/actors/{actor}"))
+
+    def send(self, actor: str, message: Any) -> str:
+        body = {"message": message} if isinstance(message, str) else message
+        return str(self.call("POST", f"/actors/{actor}/messages", body)["execution_id"])
+
+    def execution(self, actor: str, execution: str) -> dict[str, Any]:
+        return dict(self.call("GET", f"/actors/{actor}/executions/{execution}"))
+
+    def executions(self, actor: str) -> list[dict[str, Any]]:
+        return list(self.call("GET", f"/actors/{actor}/executions")["executions"])
+
+    def until_status(
+        self, actor: str, execution: str, *statuses: str, patience_s: float = PATIENCE_S
+    ) -> dict[str, Any]:
+        def has_it() -> dict[str, Any] | None:
+            found = self.execution(actor, execution)
+            return found if found["status"] in statuses else None
+
+        what = f"execution {execution} to be {'/'.join(statuses)}"
+        return dict(self.until(has_it, what, patience_s))
+
+    def until_final(self, actor: str, execution: str) -> dict[str, Any]:
+        return self.until_status(actor, execution, "COMPLETE", "ERROR")
+
+    def logs(self, actor: str, execution: str) -> str:
+        return str(self.call("GET", f"/actors/{actor}/executions/{execution}/logs")["logs"])
+
+
+@contextmanager
+def a_server(directory: Path, settings: dict[str, str]) -> Iterator[Server]:
+    """Run a server for the length of a test; print its log when the test fails."""
+    server = Server(directory, settings)
+    try:
+        server.start()
+        yield server
+    except BaseException:
+        sys.stderr.write(f"--- log of the server ---\n{server.log()[-20000:]}\n")
+        raise
+    finally:
+        if server.is_running:
+            server.stop()

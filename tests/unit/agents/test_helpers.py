@@ -1,0 +1,231 @@
+"""Image keeper, remover, engine watch, periodic rounds, pulse."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import pytest
+
+from abaco.errors import DriverError, EngineUnavailableError, ImageMissingError, StoreError
+from abaco.ports.driver import Driver, ImageInfo, PullPolicy
+from agents import pulse as pulse_module
+from agents.engine import EngineWatch
+from agents.images import ImageKeeper
+from agents.periodic import Periodic
+from agents.pulse import Pulse
+from agents.remover import Remover
+from backends.drivers.scripted import ScriptedDriver, ScriptedEngine
+from backends.system import SystemClock
+
+
+class SlowPullsDriver(ScriptedDriver):
+    """Pulls when a test lets it; counts."""
+
+    def __init__(self) -> None:
+        super().__init__(ScriptedEngine())
+        self.pulls: list[str] = []
+        self.at_once = self.most_at_once = 0
+        self.gate = asyncio.Event()
+        self.error: Exception | None = None
+
+    async def ensure_image(
+        self,
+        reference: str,
+        policy: PullPolicy,
+        *,
+        timeout_s: float,
+        progress: Callable[[str], None] | None = None,
+    ) -> ImageInfo:
+        self.pulls.append(reference)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await self.gate.wait()
+        finally:
+            self.at_once -= 1
+        if self.error is not None:
+            raise self.error
+        return ImageInfo(reference=reference, id=f"sha256:{len(self.pulls)}")
+
+
+def a_keeper(driver: Driver, *, pulls: int = 2) -> ImageKeeper:
+    return ImageKeeper(driver, PullPolicy.ALWAYS, timeout_s=9, max_parallel_pulls=pulls)
+
+
+async def test_one_pull_serves_all_who_wait_for_the_same_image() -> None:
+    driver = SlowPullsDriver()
+    keeper = a_keeper(driver)
+    waiting = [asyncio.create_task(keeper.ensure("one")) for _ in range(5)]
+    await asyncio.sleep(0)
+    driver.gate.set()
+    images = await asyncio.gather(*waiting)
+    assert driver.pulls == ["one"]
+    assert {image.id for image in images} == {"sha256:1"}
+    await keeper.ensure("one")  # nobody waited: the policy decides anew
+    assert driver.pulls == ["one", "one"]
+    assert not keeper._locks
+    assert not keeper._fresh
+
+
+async def test_different_images_are_pulled_side_by_side_up_to_the_limit() -> None:
+    driver = SlowPullsDriver()
+    keeper = a_keeper(driver, pulls=2)
+    waiting = [asyncio.create_task(keeper.ensure(f"image-{number}")) for number in range(5)]
+    await asyncio.sleep(0.01)
+    assert driver.most_at_once == 2
+    driver.gate.set()
+    await asyncio.gather(*waiting)
+    assert len(driver.pulls) == 5
+    assert driver.most_at_once == 2
+
+
+async def test_a_failed_pull_is_tried_by_the_next_who_waits() -> None:
+    driver = SlowPullsDriver()
+    driver.error = ImageMissingError("no such image")
+    keeper = a_keeper(driver)
+    waiting = [asyncio.create_task(keeper.ensure("one")) for _ in range(2)]
+    driver.gate.set()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(result) for result in results] == [ImageMissingError] * 2
+    assert not keeper._users
+
+
+async def test_who_stops_waiting_does_not_stop_the_others() -> None:
+    driver = SlowPullsDriver()
+    keeper = a_keeper(driver)
+    first, second = (asyncio.create_task(keeper.ensure("one")) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.sleep(0)
+    driver.gate.set()
+    assert (await second).reference == "one"
+    assert driver.pulls == ["one", "one"]
+
+
+class BusyRemovalsDriver(ScriptedDriver):
+    """Fails the first removals with given errors."""
+
+    def __init__(self, *errors: DriverError) -> None:
+        super().__init__(ScriptedEngine())
+        self.errors = list(errors)
+        self.removed: list[str] = []
+        self.tries = 0
+        #: set when a given number of calls has been made
+        self.is_done = asyncio.Event()
+        self.wanted = 0
+
+    async def remove(self, container_id: str) -> None:
+        self.tries += 1
+        if self.tries == self.wanted:
+            self.is_done.set()
+        if self.errors:
+            raise self.errors.pop(0)
+        self.removed.append(container_id)
+
+
+async def run_remover(driver: BusyRemovalsDriver, *container_ids: str) -> None:
+    retryable = [error for error in driver.errors if error.retryable]
+    driver.wanted = len(driver.errors) or len(container_ids)
+    driver.wanted += bool(retryable)
+    engine = EngineWatch(driver)
+    remover = Remover(driver, engine)
+    tasks = [asyncio.create_task(one) for one in (engine.run(), remover.run())]
+    for container_id in container_ids:
+        remover.remove_soon(container_id)
+    try:
+        await asyncio.wait_for(driver.is_done.wait(), 5)
+        await asyncio.sleep(0.02)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_containers_are_removed() -> None:
+    driver = BusyRemovalsDriver()
+    await run_remover(driver, "a", "b", "c", "d", "e", "f")
+    assert sorted(driver.removed) == ["a", "b", "c", "d", "e", "f"]
+
+
+async def test_a_removal_waits_for_an_engine_that_is_away() -> None:
+    driver = BusyRemovalsDriver(*(EngineUnavailableError("away") for _ in range(5)))
+    await run_remover(driver, "a")
+    assert driver.removed == ["a"]
+    assert driver.tries == 6
+
+
+async def test_a_container_that_cannot_be_removed_is_given_up_loudly(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    driver = BusyRemovalsDriver(*(DriverError("device busy") for _ in range(3)))
+    await run_remover(driver, "stuck")
+    assert driver.removed == []
+    assert driver.tries == 3
+    assert "container stuck could not be removed: device busy" in caplog.text
+
+
+async def test_the_watch_knows_when_the_engine_is_back() -> None:
+    engine = ScriptedEngine()
+    engine.go_down()
+    watch = EngineWatch(ScriptedDriver(engine))
+    task = asyncio.create_task(watch.run())
+    await asyncio.sleep(0.02)
+    assert not watch.is_up
+    assert watch.info is None
+    engine.come_back()
+    await asyncio.wait_for(watch.wait_until_up(), 5)
+    assert watch.info is not None
+    assert watch.info.driver == "scripted"
+    engine.go_down()
+    watch.report_down(EngineUnavailableError("gone"))
+    assert not watch.is_up
+    engine.come_back()
+    await asyncio.wait_for(watch.wait_until_up(), 5)
+    probes = len(engine.calls)
+    await asyncio.sleep(0.1)
+    assert len(engine.calls) == probes, "an engine that is up is not asked again and again"
+    task.cancel()
+
+
+async def test_a_round_that_fails_is_counted_and_the_next_one_comes() -> None:
+    is_done = asyncio.Event()
+    rounds = 0
+
+    async def round_() -> None:
+        nonlocal rounds
+        rounds += 1
+        if rounds < 3:
+            raise StoreError("away")
+        is_done.set()
+
+    periodic = Periodic("test", 0.001, round_)
+    task = asyncio.create_task(periodic.run())
+    await asyncio.wait_for(is_done.wait(), 5)
+    task.cancel()
+    assert (periodic.failure_count, periodic.round_count >= 2) == (2, True)
+
+
+async def test_a_bug_in_a_round_is_the_supervisors_business() -> None:
+    async def round_() -> None:
+        raise ValueError("a bug")
+
+    with pytest.raises(ValueError, match="a bug"):
+        await Periodic("test", 0.001, round_).run()
+
+
+async def test_a_blocked_loop_is_noticed(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulse_module, "TICK_S", 0.01)
+    clock = SystemClock()
+    task = asyncio.create_task(Pulse(clock).run())
+    await asyncio.sleep(0)
+    end = clock.monotonic() + 0.2
+    while clock.monotonic() < end:  # block on purpose
+        pass
+    with caplog.at_level(logging.WARNING):
+        await asyncio.sleep(0.02)
+    task.cancel()
+    assert "the loop was blocked for" in caplog.text

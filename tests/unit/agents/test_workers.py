@@ -1,0 +1,196 @@
+"""Spawner and workers together, over memory and a scripted engine."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from abaco.config import Settings
+from abaco.domain.actor import ActorStatus
+from abaco.domain.execution import ExecutionStatus
+from abaco.domain.worker import WorkerStatus
+from abaco.operations import workers
+from abaco.settings import RuntimeSettings, SpawnerSettings, WebSettings, WorkersSettings
+from agents.reaper import Reaper
+from backends.drivers.scripted import Act, Script, ScriptedEngine
+from tests.support.house import CALLER, QUICK, House, a_house, an_engine
+
+LONG = Act(until_stopped=True)
+
+
+def settings(**changes: object) -> Settings:
+    return QUICK.model_copy(update=changes)
+
+
+async def worker_count(house: House) -> int:
+    return len(await house.stores.workers.list_workers())
+
+
+async def test_a_pool_fills_up_to_its_limit_and_no_further() -> None:
+    engine = an_engine(LONG)
+    async with a_house(engine) as house:
+        actor = await house.register(max_workers=4)
+        keys = [await house.post(actor, number) for number in range(9)]
+        for key in keys[:4]:
+            await house.running(key)
+        assert await house.stores.mailbox.count(actor.key) == 5
+        assert await worker_count(house) == 4
+
+        async def finish_all() -> bool:
+            for container in list(engine.containers.values()):
+                engine.finish(container.id, 0)
+            return (await house.stores.executions.counters()).final == 9
+
+        await house.until(finish_all)
+        started = [call for call in engine.calls if call[0] == "dispatch"]
+        assert len(started) == 9
+
+
+async def test_without_autoscaling_the_first_worker_still_comes() -> None:
+    quick = settings(workers=WorkersSettings(init_count=0, autoscaling=False))
+    async with a_house(an_engine(Act(output=[0.05])), quick) as house:
+        actor = await house.register()
+        keys = [await house.post(actor, number) for number in range(5)]
+        for key in keys:
+            await house.final(key)
+        assert await worker_count(house) == 1
+
+
+async def test_a_host_that_is_full_makes_room_for_who_has_messages() -> None:
+    """Stateful workers never retire by themselves; an idle one makes way."""
+    quick = settings(spawner=SpawnerSettings(max_workers_per_host=2))
+    async with a_house(None, quick) as house:
+        actors = [await house.register(stateless=False) for _ in range(5)]
+        for actor in actors:
+            key = await house.post(actor)
+            assert (await house.final(key)).status is ExecutionStatus.COMPLETE
+        assert await worker_count(house) <= 2
+
+
+async def test_a_busy_host_serves_the_waiting_actor_when_a_worker_ends() -> None:
+    quick = settings(spawner=SpawnerSettings(max_workers_per_host=1))
+    engine = an_engine(Act(output=[0.1]))
+    async with a_house(engine, quick) as house:
+        first, second = await house.register(), await house.register()
+        busy = [await house.post(first, number) for number in range(3)]
+        waiting = await house.post(second)
+        for key in [*busy, waiting]:
+            await house.final(key)
+
+
+async def test_the_first_worker_shows_whether_the_image_can_be_run() -> None:
+    quick = settings(workers=WorkersSettings(init_count=1))
+    async with a_house(None, quick) as house:
+        actor = await house.register()
+        await house.actor_status(actor, ActorStatus.READY)
+
+
+async def test_a_new_revision_gets_its_worker_without_a_message() -> None:
+    quick = settings(workers=WorkersSettings(init_count=1))
+    async with a_house(None, quick) as house:
+        actor = await house.register()
+        await house.actor_status(actor, ActorStatus.READY)
+        from abaco.operations import actors
+
+        draft = actors.ActorDraft(image="two")
+        await actors.update(house.services, CALLER, actor.id, draft)
+        updated = await house.actor_status(actor, ActorStatus.READY)
+        assert updated.revision == 2
+
+
+async def test_an_actor_in_error_has_no_workers_and_keeps_its_messages() -> None:
+    engine = ScriptedEngine(Script(missing=("gone",)))
+    async with a_house(engine) as house:
+        actor = await house.register("gone")
+        await house.post(actor)
+        await house.actor_status(actor, ActorStatus.ERROR)
+        await house.post(actor)
+        await asyncio.sleep(0.05)
+        assert await house.stores.mailbox.count(actor.key) == 2
+        assert await worker_count(house) == 0
+
+
+async def test_admins_may_ask_for_workers_and_send_them_away() -> None:
+    quick = settings(runtime=RuntimeSettings(idle_grace=60))
+    async with a_house(None, quick) as house:
+        actor = await house.register()
+        await workers.ensure(house.services, CALLER, actor.id, 3)
+
+        async def are_ready() -> bool:
+            found = await house.stores.workers.list_workers()
+            return [one.status for one in found] == [WorkerStatus.READY] * 3
+
+        await house.until(are_ready)
+        (first, *_) = await house.stores.workers.list_workers()
+        await workers.drain(house.services, CALLER, actor.id, first.id)
+
+        async def is_gone() -> bool:
+            found = await house.stores.workers.list_workers()
+            return first.id not in {one.id for one in found} and len(found) == 2
+
+        await house.until(is_gone)
+
+
+async def test_a_run_is_stopped_at_its_time_limit() -> None:
+    quick = settings(workers=WorkersSettings(init_count=0, max_run_time=1))
+    async with a_house(an_engine(LONG), quick) as house:
+        execution = await house.final(await house.post(await house.register()))
+        assert execution.status is ExecutionStatus.COMPLETE
+        assert execution.outcome is not None
+        assert execution.outcome.final_state is not None
+        assert execution.outcome.final_state["AbacoReason"] == "timeout"
+
+
+async def test_a_state_that_has_grown_too_large_ends_the_execution_and_nothing_else() -> None:
+    engine = an_engine(LONG)
+    async with a_house(engine) as house:
+        actor = await house.register(stateless=False)
+        first, second, third = [await house.post(actor) for _ in range(3)]
+        running = await house.running(first)
+        await house.stores.actors.set_state(actor.key, "x" * 200_000)
+        engine.finish(running.container_id, 0)
+        refused = await house.final(second)
+        assert refused.status is ExecutionStatus.ERROR
+        assert refused.attempt == 1
+        assert refused.outcome is not None
+        assert "_abaco_actor_state" in refused.outcome.error
+        assert (await house.final(third)).status is ExecutionStatus.ERROR
+        assert (await house.stores.actors.get(actor.key)).status is ActorStatus.READY
+
+
+async def test_containers_can_be_kept() -> None:
+    quick = settings(workers=WorkersSettings(init_count=0, leave_containers=True))
+    engine = an_engine()
+    async with a_house(engine, quick) as house:
+        key = await house.post(await house.register())
+        await house.final(key)
+        await Reaper(house.crew.kit).round()
+        assert len(engine.of_execution(key.id)) == 1
+
+
+async def test_a_long_log_is_stored_up_to_the_limit() -> None:
+    quick = settings(web=WebSettings(max_log_length=1000))
+    engine = an_engine(Act(output=[b"x" * 700, 0.01, b"y" * 700, 0.01, b"z" * 700]))
+    async with a_house(engine, quick) as house:
+        key = await house.post(await house.register())
+        await house.final(key)
+        log = await house.stores.logs.read(key)
+        assert log.data == b"x" * 700 + b"y" * 300
+        assert (log.bytes_seen, log.is_truncated) == (2100, True)
+
+
+@pytest.mark.parametrize("policy_s", [0.0, 5.0])
+async def test_a_drain_waits_for_what_runs_but_not_for_ever(policy_s: float) -> None:
+    engine = an_engine(Act(output=[0.3] if policy_s else [600.0]))
+    async with a_house(engine) as house:
+        actor = await house.register()
+        key = await house.post(actor)
+        await house.running(key)
+        queued = [await house.post(actor, number) for number in range(3)]
+        until_s = house.services.clock.monotonic() + policy_s
+        await house.crew.spawner.drain(until_s)
+        execution = await house.stores.executions.get(key)
+        wanted = ExecutionStatus.COMPLETE if policy_s else ExecutionStatus.RUNNING
+        assert execution.status is wanted
+        assert await house.stores.mailbox.count(actor.key) >= len(queued) - 3

@@ -1,0 +1,162 @@
+"""The scripts, as far as they go without installing anything or starting an engine."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*command, cwd=None, **environment):
+    return subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+class TestFreePort:
+    def ask(self, wanted):
+        return int(run(sys.executable, ROOT / "scripts/free_port.py", wanted).stdout)
+
+    def test_the_wanted_one_when_it_is_free(self):
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            port = unused.getsockname()[1]
+        assert self.ask(port) == port
+
+    def test_another_when_it_is_taken(self):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            assert self.ask(port) not in (port, 0)
+
+
+@pytest.fixture
+def tools(tmp_path):
+    """Return a directory for programs of our own that come first in the search path."""
+    directory = tmp_path / "tools"
+    directory.mkdir()
+
+    def add(name: str, body: str) -> str:
+        program = directory / name
+        program.write_text(f"#!/bin/sh\n{body}\n")
+        program.chmod(0o755)
+        return f"{directory}:{os.environ['PATH']}"
+
+    return add
+
+
+class TestPackages:
+    def test_nothing_to_do_when_everything_is_there(self, tools):
+        path = tools("dpkg-query", "echo install ok installed")
+        tools("apt-get", "echo called >&2; exit 1")
+        result = run(ROOT / "scripts/packages", "one", "two", PATH=path)
+        assert (result.returncode, result.stderr) == (0, "")
+
+    def test_without_root_it_says_what_to_install(self, tools):
+        path = tools("dpkg-query", "exit 1")
+        tools("apt-get", "exit 1")
+        tools("id", "echo 1000")
+        result = run(ROOT / "scripts/packages", "podman", "runc", PATH=path)
+        assert result.returncode == 1
+        assert "apt-get install podman runc" in result.stderr
+
+    def test_lists_are_fetched_only_when_needed(self, tools, tmp_path):
+        calls = tmp_path / "calls"
+        path = tools("dpkg-query", "exit 1")
+        tools("id", "echo 0")
+        tools("apt-get", f'echo "$1" >> {calls}; [ "$1" = update ] || [ -e {tmp_path}/updated ]')
+        result = run(ROOT / "scripts/packages", "x", PATH=path)
+        assert result.returncode == 1
+        assert calls.read_text().split() == ["install", "update", "install"]
+        calls.unlink()
+        (tmp_path / "updated").touch()
+        assert run(ROOT / "scripts/packages", "x", PATH=path).returncode == 0
+        assert calls.read_text().split() == ["install"]
+
+    def test_what_apt_said_is_shown_when_it_fails(self, tools):
+        path = tools("dpkg-query", "exit 1")
+        tools("id", "echo 0")
+        tools("apt-get", "echo no room left; exit 1")
+        result = run(ROOT / "scripts/packages", "x", PATH=path)
+        assert "no room left" in result.stderr
+
+
+class TestVenv:
+    def test_an_installed_one_is_left_alone(self, tmp_path):
+        bin_ = tmp_path / "venv" / "bin"
+        bin_.mkdir(parents=True)
+        (bin_ / "python").write_text("#!/bin/sh\nexit 1\n")
+        (bin_ / "python").chmod(0o755)
+        setup = (ROOT / "setup.cfg").read_bytes() + (ROOT / "pyproject.toml").read_bytes()
+        stamp = subprocess.run(["cksum"], input=setup, capture_output=True, check=True).stdout
+        (tmp_path / "venv" / ".installed-core").write_bytes(stamp)
+        result = run(ROOT / "scripts/venv", ABACO_VENV=str(tmp_path / "venv"), cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.strip() == str(bin_)
+
+    def test_an_installation_that_fails_is_tried_again_next_time(self, tmp_path):
+        bin_ = tmp_path / "venv" / "bin"
+        bin_.mkdir(parents=True)
+        (bin_ / "python").write_text("#!/bin/sh\nexit 1\n")
+        (bin_ / "python").chmod(0o755)
+        for _ in range(2):
+            result = run(ROOT / "scripts/venv", ABACO_VENV=str(tmp_path / "venv"))
+            assert result.returncode == 1
+            assert "installing" in result.stderr
+            assert not (tmp_path / "venv" / ".installed-core").exists()
+
+
+def test_quickstart_explains_itself_when_misused():
+    result = run(ROOT / "scripts/quickstart", "--nonsense")
+    assert result.returncode == 2
+    for option in ("--yes", "--keep", "--driver"):
+        assert option in result.stdout
+
+
+class TestSampleImage:
+    """The build, with a program in the engine's place that keeps what it is given."""
+
+    @pytest.fixture
+    def build(self, tools, tmp_path):
+        path = tools(
+            "busybox", "exit 0"
+        )  # a script is no dynamic executable, so it counts as static
+        tools(
+            "engine",
+            f'echo "$@" >> {tmp_path}/calls; if [ "$1" = import ]; then cat > {tmp_path}/image.tar;'
+            f" else cat {tmp_path}/label 2>/dev/null; fi",
+        )
+        return lambda: run(ROOT / "samples/hello/build", "engine", "test/hello", PATH=path)
+
+    def test_it_imports_a_root_with_the_actor_in_it(self, build, tmp_path):
+        result = build()
+        assert result.returncode == 0, result.stderr
+        listing = run("tar", "-tf", tmp_path / "image.tar").stdout.split()
+        assert {"./hello", "./bin/sh", "./bin/busybox", "./tmp/"} <= set(listing)
+        last_call = (tmp_path / "calls").read_text().splitlines()[-1]
+        assert 'CMD ["/hello"]' in last_call
+        assert last_call.endswith("- test/hello:latest")
+
+    def test_it_builds_only_what_has_changed(self, build, tmp_path):
+        build()
+        call = (tmp_path / "calls").read_text().splitlines()[-1]
+        label = call.split("abaco.sample=")[1].split()[0]
+        (tmp_path / "label").write_text(label)
+        (tmp_path / "calls").unlink()
+        assert build().returncode == 0
+        assert "import" not in (tmp_path / "calls").read_text()
+
+    def test_the_actor_answers_its_message(self):
+        environment = {"MSG": "hi there", "_abaco_execution_id": "e1", "_abaco_actor_id": "a1"}
+        result = run("sh", ROOT / "samples/hello/hello.sh", **environment)
+        assert result.returncode == 0
+        assert "You said: hi there" in result.stdout
+        assert "execution e1 of actor a1" in result.stdout
