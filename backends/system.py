@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import secrets
 import time
 from collections.abc import Iterator
@@ -27,15 +28,25 @@ class SystemClock(Clock):
         return time.monotonic()
 
 
+#: identifiers' worth of random bytes fetched at once; a system call for each is dear
+_IDS_AT_ONCE = 256
+_ID_BYTES = 8
+
+
 class RandomIds(IdSource):
     """Identifiers from the system's cryptographic source."""
 
     def __init__(self, salt: str) -> None:
         self._salt = salt
+        self._random = io.BytesIO()
 
     def new_id(self) -> str:
         """Return a fresh identifier."""
-        return encode_id(secrets.randbits(ID_BITS), self._salt)
+        drawn = self._random.read(_ID_BYTES)
+        if not drawn:
+            self._random = io.BytesIO(secrets.token_bytes(_IDS_AT_ONCE * _ID_BYTES))
+            drawn = self._random.read(_ID_BYTES)
+        return encode_id(int.from_bytes(drawn) >> (_ID_BYTES * 8 - ID_BITS), self._salt)
 
     def is_id(self, text: str) -> bool:
         """Tell whether the text decodes under this instance's salt."""
