@@ -10,16 +10,13 @@ from abaco.domain.worker import Worker, WorkerKey
 from abaco.errors import ForbiddenError, NotFoundError
 from abaco.operations.services import Services
 
-#: 63 bits need at most 13 characters; decoding costs the square of the length
+#: 63 bits need at most 13 characters; what is much longer is not worth a look into the store
 MAX_ID_LENGTH = 32
 
 
-def _is_id(services: Services, text: str) -> bool:
-    return len(text) <= MAX_ID_LENGTH and services.ids.is_id(text)
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= MAX_ID_LENGTH else f"{text[:MAX_ID_LENGTH]}...")
+def _check_length(what: str, name: str) -> None:
+    if len(name) > MAX_ID_LENGTH:
+        raise NotFoundError(f"there is no {what} {name[:MAX_ID_LENGTH]!r}...")
 
 
 async def get_actor(services: Services, caller: Caller, actor_id: str) -> Actor:
@@ -30,8 +27,7 @@ async def get_actor(services: Services, caller: Caller, actor_id: str) -> Actor:
         ForbiddenError: It belongs to somebody else.
 
     """
-    if not _is_id(services, actor_id):
-        raise NotFoundError(f"{_shown(actor_id)} is neither an actor id nor a known alias")
+    _check_length("actor", actor_id)
     actor = await services.stores.actors.get(ActorKey(caller.tenant, ActorId(actor_id)))
     if not caller.is_admin and actor.owner != caller.user:
         raise ForbiddenError("you do not have access to this actor")
@@ -49,8 +45,7 @@ async def get_execution(
 
     """
     actor = await get_actor(services, caller, actor_id)
-    if not _is_id(services, execution_id):
-        raise NotFoundError(f"no execution {_shown(execution_id)} of actor {actor.id}")
+    _check_length("execution", execution_id)
     key = ExecutionKey(actor.tenant, actor.id, ExecutionId(execution_id))
     return actor, await services.stores.executions.get(key)
 
@@ -66,7 +61,6 @@ async def get_worker(
 
     """
     actor = await get_actor(services, caller, actor_id)
-    if not _is_id(services, worker_id):
-        raise NotFoundError(f"no worker {_shown(worker_id)} of actor {actor.id}")
+    _check_length("worker", worker_id)
     key = WorkerKey(actor.tenant, actor.id, WorkerId(worker_id))
     return actor, await services.stores.workers.get(key)

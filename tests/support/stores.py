@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from abaco.config import Settings
 from abaco.domain.actor import Actor
 from abaco.domain.execution import Execution
 from abaco.domain.worker import Worker, WorkerStatus
 from abaco.ports.clock import Clock
 from abaco.ports.store import Claim, Stores
-from abaco.settings import GeneralSettings, Settings, StoreSettings
 from backends.registry import find_stores
 from tests.support.records import NOON, a_message, a_worker, an_actor, an_execution, at
 
@@ -21,7 +21,7 @@ BACKENDS = ("memory", "sqlite")
 
 def store_settings(directory: Path, **store: Any) -> Settings:
     """Settings of an instance whose files are all in one directory."""
-    return Settings(general=GeneralSettings(data_dir=directory), store=StoreSettings(**{**store}))
+    return Settings.model_validate({"general": {"data_dir": directory}, "store": store})
 
 
 @asynccontextmanager

@@ -1,0 +1,48 @@
+"""/actors and /actors/{id}."""
+
+from __future__ import annotations
+
+from abaco.operations import actors
+from handlers.base import BaseHandler
+from handlers.rendering import render_actor
+from handlers.schemas import ActorRequest, ActorUpdate
+
+
+class ActorsHandler(BaseHandler):
+    """The caller's actors."""
+
+    async def get(self) -> None:
+        """List them, oldest first."""
+        self.refuse_search()
+        found = await actors.list_own(self.services, self.caller)
+        result = [render_actor(actor, self.case) for actor in found]
+        self.reply(result, "Actors retrieved successfully.")
+
+    async def post(self) -> None:
+        """Register one."""
+        request = ActorRequest.read(self.body(), self.query(), self.case)
+        actor = await actors.register(self.services, self.caller, request.draft())
+        self.reply(render_actor(actor, self.case), "Actor created successfully.")
+
+
+class ActorHandler(BaseHandler):
+    """One actor."""
+
+    async def get(self, actor_id: str) -> None:
+        """Show it."""
+        actor = await actors.get(self.services, self.caller, actor_id)
+        self.reply(render_actor(actor, self.case), "Actor retrieved successfully.")
+
+    async def put(self, actor_id: str) -> None:
+        """Replace its definition."""
+        request = ActorUpdate.read(self.body(), self.query(), self.case)
+        actor = await actors.update(
+            self.services, self.caller, actor_id, request.draft(), force=request.force
+        )
+        self.reply(render_actor(actor, self.case), "Actor updated successfully.")
+
+    async def delete(self, actor_id: str) -> None:
+        """Shut it down and remove it."""
+        is_gone = await actors.delete(self.services, self.caller, actor_id)
+        done = "Actor deleted successfully."
+        self.reply(None, done if is_gone else "Actor is being deleted; clean-up still runs.")

@@ -1,0 +1,266 @@
+"""Who asks: access modes ``none`` and ``jwt``."""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+from jwt.algorithms import Algorithm, RSAAlgorithm
+from tornado.httputil import HTTPHeaders, split_host_and_port
+
+from abaco.config import Settings
+from abaco.domain.caller import (
+    ADMIN_ROLE,
+    ALL_ROLE,
+    EVERYONE_ROLE,
+    LIMITED_ROLE,
+    PRIVILEGED_ROLE,
+    Caller,
+)
+from abaco.domain.ids import Tenant
+from abaco.errors import (
+    ConfigError,
+    ForbiddenError,
+    InvalidInputError,
+    UnauthenticatedError,
+)
+from handlers.jsontext import parse_json
+from handlers.parameters import Fields
+
+JWT_HEADER_PREFIX = "x-jwt-assertion-"
+LEGACY_HEADER = "assertion"
+LEGACY_TENANT = Tenant("DEV_STAGING")
+ANONYMOUS = "anonymous"
+
+USER_CLAIM = "http://wso2.org/claims/enduser"
+ROLE_CLAIM = "http://wso2.org/claims/role"
+
+NONCE_PARAMETER = "x-nonce"
+
+MAX_TENANT_LENGTH = 64
+
+_TENANT = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_TENANT_LENGTH}}}")
+
+#: spelling in a token's header, lower case -> algorithm. Nothing unsigned, nothing symmetric:
+#: the public key would serve as the secret.
+_ALGORITHMS: Mapping[str, Algorithm] = {
+    "rs256": RSAAlgorithm(RSAAlgorithm.SHA256),
+    "rs384": RSAAlgorithm(RSAAlgorithm.SHA384),
+    "rs512": RSAAlgorithm(RSAAlgorithm.SHA512),
+    "sha256withrsa": RSAAlgorithm(RSAAlgorithm.SHA256),
+}
+
+_NO_CREDENTIALS = "no JWT or nonce: send the header X-JWT-Assertion-<tenant>"
+
+
+class _Signatures(jwt.PyJWS):
+    """Finds an algorithm by any of the spellings above, and no other."""
+
+    def get_algorithm_by_name(self, alg_name: str) -> Algorithm:
+        """Return the algorithm. Called only with names that ``_verify`` let pass."""
+        return _ALGORITHMS[alg_name.lower()]
+
+
+class Authenticator(ABC):
+    """Turns a request's headers into a caller; one subclass per access mode."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._web = settings.web
+
+    @abstractmethod
+    def authenticate(self, headers: HTTPHeaders, query: Fields) -> Caller:
+        """Return the caller.
+
+        Raises:
+            UnauthenticatedError: The request proves nothing, or something wrong.
+            ForbiddenError: The caller has none of the roles of this service.
+            InvalidInputError: The tenant is malformed, or credentials come in a form that this
+                release does not read.
+
+        """
+
+    def _api_server(self, tenant: Tenant) -> str:
+        return str(self._web.for_tenant("api_server", tenant)).rstrip("/")
+
+
+class OpenAccess(Authenticator):
+    """Access mode ``none``: everybody may do everything, and chooses the tenant."""
+
+    def authenticate(self, headers: HTTPHeaders, query: Fields) -> Caller:
+        """Return the one user there is, in the tenant the request names or the configured one."""
+        if not self._web.allow_insecure:
+            self._refuse_web_pages(headers)
+        _refuse_nonce(query)
+        tenant = _check_tenant(headers.get("Tenant", self._web.tenant_name))
+        return Caller(
+            tenant=tenant,
+            user=ANONYMOUS,
+            roles=frozenset({ALL_ROLE}),
+            api_server=self._api_server(tenant),
+        )
+
+    def _refuse_web_pages(self, headers: HTTPHeaders) -> None:
+        """Refuse what the page of another site could be behind.
+
+        Nobody proves anything in this mode, and a browser on this machine reaches a loopback
+        address for every page it shows: directly, or under a name of the page's own that was
+        pointed here (DNS rebinding).
+        """
+        host = split_host_and_port(headers.get("Host", "localhost").lower())[0].strip("[]")
+        own_name = urlsplit(self._web.default_api_server).hostname
+        if headers.get("Sec-Fetch-Site") == "cross-site":
+            raise ForbiddenError(
+                "pages of other sites may not use a server without access control; see"
+                " web.allow_insecure"
+            )
+        if not (_is_local(host) or host == own_name):
+            raise ForbiddenError(
+                f"a server without access control does not answer to the name {host!r}; see"
+                " web.allow_insecure"
+            )
+
+
+class TokenAccess(Authenticator):
+    """Access mode ``jwt``: a signed token says who, the name of its header says which tenant."""
+
+    def __init__(self, settings: Settings, now: Callable[[], datetime]) -> None:
+        super().__init__(settings)
+        self._now = now
+        self._signatures = _Signatures()
+        self._key = load_key(settings.web.apim_public_key or "")
+
+    def authenticate(self, headers: HTTPHeaders, query: Fields) -> Caller:
+        """Return the caller the token speaks of."""
+        name, token = _find_token(headers)
+        if token:
+            # A valid token makes a nonce unneeded, and it is left unused.
+            return self._known(name, self._verify(token))
+        _refuse_nonce(query)
+        raise UnauthenticatedError(_NO_CREDENTIALS)
+
+    def _known(self, header: str, claims: Mapping[str, Any]) -> Caller:
+        """Read user and roles from the claims, the tenant from the header's name."""
+        enduser = claims.get(USER_CLAIM)
+        user = enduser.partition("@")[0] if isinstance(enduser, str) else ""
+        if not user or not user.isprintable():
+            raise UnauthenticatedError(f"invalid JWT: the claim {USER_CLAIM} names no user")
+        named = claims.get(ROLE_CLAIM)
+        roles = {role.strip() for role in named.split(",")} if isinstance(named, str) else set()
+        # "ALL" is what access mode none gives; no token may claim it.
+        roles -= {"", ALL_ROLE}
+        roles = roles or {EVERYONE_ROLE}
+        if not roles & {ADMIN_ROLE, PRIVILEGED_ROLE, LIMITED_ROLE, self._web.user_role}:
+            raise ForbiddenError("missing required role")
+        tenant = _tenant_of(header)
+        return Caller(
+            tenant=tenant,
+            user=user,
+            roles=frozenset(roles),
+            api_server=self._api_server(tenant),
+            jwt_header=header,
+        )
+
+    def _verify(self, token: str) -> Mapping[str, Any]:
+        """Check signature and expiry; return the claims."""
+        try:
+            algorithm = self._signatures.get_unverified_header(token).get("alg")
+            if not isinstance(algorithm, str) or algorithm.lower() not in _ALGORITHMS:
+                raise UnauthenticatedError("invalid JWT: its algorithm is not accepted")
+            payload = self._signatures.decode(token, self._key, algorithms=[algorithm])
+            claims = parse_json(payload)
+        except (jwt.PyJWTError, InvalidInputError) as error:
+            raise UnauthenticatedError("invalid JWT", detail=str(error)) from error
+        if not isinstance(claims, dict):
+            raise UnauthenticatedError("invalid JWT: its claims are no object")
+        expiry = claims.get("exp")
+        if expiry is not None and not self._is_ahead(expiry):
+            raise UnauthenticatedError("invalid JWT: it has expired")
+        return claims
+
+    def _is_ahead(self, expiry: Any) -> bool:
+        is_number = isinstance(expiry, int | float) and not isinstance(expiry, bool)
+        return is_number and expiry > self._now().timestamp()
+
+
+def make_authenticator(settings: Settings, now: Callable[[], datetime]) -> Authenticator:
+    """Build what the configured access mode needs.
+
+    Args:
+        settings: Everything configurable.
+        now: Wall time that expiries are compared with.
+
+    Raises:
+        ConfigError: Mode ``jwt`` without a usable key.
+
+    """
+    if settings.web.access_control == "none":
+        return OpenAccess(settings)
+    return TokenAccess(settings, now)
+
+
+def load_key(text: str) -> RSAPublicKey:
+    """Read a public key as configured: base64 of its DER form.
+
+    Raises:
+        ConfigError: It is no RSA public key.
+
+    """
+    try:
+        key = load_der_public_key(base64.b64decode(text, validate=True))
+    except ValueError as error:
+        raise ConfigError("web.apim_public_key is no base64 of a public key in DER") from error
+    if not isinstance(key, RSAPublicKey):
+        raise ConfigError("web.apim_public_key is no RSA key")
+    return key
+
+
+def _is_local(host: str) -> bool:
+    """Tell names and addresses that no foreign name service decides about."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _refuse_nonce(query: Fields) -> None:
+    if any(query.get(NONCE_PARAMETER, ())):
+        raise InvalidInputError(f"{NONCE_PARAMETER}: nonces are not supported yet")
+
+
+def _find_token(headers: HTTPHeaders) -> tuple[str, str]:
+    """Return name and content of the one header with a token; empty when there is none."""
+    names = [
+        name
+        for name in headers
+        if name.lower().startswith(JWT_HEADER_PREFIX) or name.lower() == LEGACY_HEADER
+    ]
+    if len(names) > 1:
+        # The name decides the tenant; to choose one would let a client choose.
+        raise UnauthenticatedError("more than one JWT header")
+    return (names[0], headers[names[0]]) if names else ("", "")
+
+
+def _tenant_of(header: str) -> Tenant:
+    if header.lower() == LEGACY_HEADER:
+        return LEGACY_TENANT
+    return _check_tenant(header[len(JWT_HEADER_PREFIX) :].upper().replace("_", "-"))
+
+
+def _check_tenant(text: str) -> Tenant:
+    if not _TENANT.fullmatch(text):
+        raise InvalidInputError(
+            f"a tenant is 1 to {MAX_TENANT_LENGTH} letters, digits and . _ -", field="tenant"
+        )
+    return Tenant(text)

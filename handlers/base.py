@@ -1,0 +1,292 @@
+"""What every handler shares: envelope, caller, error mapping, CORS."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import traceback
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, ClassVar
+
+from tornado.web import HTTPError, RequestHandler
+
+from abaco import errors
+from abaco.domain.caller import Caller
+from abaco.operations.services import Services
+from handlers.auth import NONCE_PARAMETER, Authenticator
+from handlers.parameters import Body, Fields, read_body, read_query
+from handlers.spelling import Case, spell
+
+logger = logging.getLogger(__name__)
+access_logger = logging.getLogger("handlers.access")
+
+#: The one place where an error becomes a status. Refusals of permission are 400 because clients
+#: of the older Abaco depend on it.
+STATUS: Mapping[type[errors.AbacoError], int] = {
+    errors.AbacoError: 500,
+    errors.RequestError: 400,
+    errors.InvalidInputError: 400,
+    errors.NotFoundError: 404,
+    errors.ConflictError: 400,
+    errors.ForbiddenError: 400,
+    errors.UnauthenticatedError: 400,
+    errors.TooLargeError: 413,
+    errors.LimitExceededError: 400,
+    errors.BackendError: 500,
+    errors.StoreError: 500,
+    errors.StoreUnavailableError: 503,
+    errors.DriverError: 500,
+    errors.EngineUnavailableError: 503,
+    errors.EngineTimeoutError: 503,
+    errors.ImageMissingError: 500,
+    errors.ContainerMissingError: 500,
+    errors.StartFailedError: 500,
+    errors.StopFailedError: 500,
+    errors.InvalidTransitionError: 500,
+    errors.ConfigError: 500,
+}
+
+#: what ``web.modern_status`` changes
+MODERN_STATUS: Mapping[type[errors.AbacoError], int] = {
+    errors.ForbiddenError: 403,
+    errors.UnauthenticatedError: 401,
+}
+
+#: seconds after which a client may try again when a part of ours does not answer
+RETRY_AFTER_S = 1
+
+#: status in the access log when the client left before the answer
+CLIENT_GONE = 499
+
+_VERBS = ("GET", "POST", "PUT", "DELETE")
+_CORS_METHODS = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
+
+
+def status_of(error: errors.AbacoError, *, modern: bool = False) -> int:
+    """Return the HTTP status of an error: that of its nearest class in the table."""
+    table = {**STATUS, **MODERN_STATUS} if modern else STATUS
+    return next(table[cls] for cls in type(error).__mro__ if cls in table)
+
+
+class BaseHandler(RequestHandler):
+    """One request: method check, then authentication, then the verb, then the envelope."""
+
+    #: whether the verbs of a route need a caller
+    needs_caller: ClassVar[bool] = True
+
+    services: Services
+    caller: Caller
+
+    def initialize(self, services: Services, authenticator: Authenticator) -> None:
+        """Take what the route table hands in."""
+        self.services = services
+        self._authenticator = authenticator
+        self._connected: asyncio.Timeout | None = None
+
+    @property
+    def case(self) -> Case:
+        """How names are spelled in responses."""
+        return self.services.settings.web.case
+
+    def set_default_headers(self) -> None:
+        """Set what every response has, errors included."""
+        # Tornado calls this from its constructor, before ``initialize``, and again on errors.
+        self.request_id = getattr(self, "request_id", None) or uuid.uuid4().hex
+        self.set_header("Server", "abaco")
+        self.set_header("Content-Type", "application/json")
+        self.set_header("X-Request-Id", self.request_id)
+        origin = self.request.headers.get("Origin")
+        self.set_header("Access-Control-Allow-Origin", origin or "*")
+        if origin:
+            self.set_header("Vary", "Origin")
+
+    def prepare(self) -> None:
+        """Refuse wrong methods first, then find out who asks."""
+        if self.request.method not in self.allowed_methods():
+            raise HTTPError(405)
+        if self.needs_caller and self.request.method != "OPTIONS":
+            self.caller = self._authenticator.authenticate(self.request.headers, self.query())
+
+    def allowed_methods(self) -> list[str]:
+        """List the methods this route answers."""
+        verbs = [
+            verb
+            for verb in _VERBS
+            if getattr(type(self), verb.lower()) is not getattr(RequestHandler, verb.lower())
+        ]
+        return sorted([*verbs, "OPTIONS", *(["HEAD"] if "GET" in verbs else [])])
+
+    def head(self, *args: str) -> Awaitable[None] | None:
+        """Answer as GET does; Tornado leaves the body out."""
+        return self.get(*args)
+
+    def options(self, *args: str) -> None:
+        """Answer a CORS preflight."""
+        self.clear_header("Content-Type")
+        self.set_header("Allow", ", ".join(self.allowed_methods()))
+        self.set_header("Access-Control-Allow-Methods", _CORS_METHODS)
+        wanted = self.request.headers.get("Access-Control-Request-Headers")
+        if wanted:
+            self.set_header("Access-Control-Allow-Headers", wanted)
+
+    def query(self) -> Fields:
+        """Return all query parameters. Raises InvalidInputError."""
+        return read_query(self.request)
+
+    def body(self) -> Body:
+        """Return the body, taken apart. Raises InvalidInputError."""
+        return read_body(self.request)
+
+    def refuse_search(self) -> None:
+        """Refuse the parameters that will search and page this list, rather than ignore them.
+
+        Raises:
+            InvalidInputError: Names the parameter.
+
+        """
+        for name, values in self.query().items():
+            if name != NONCE_PARAMETER and any(values):
+                raise errors.InvalidInputError(
+                    f"{name}: searching and paging are not supported yet"
+                )
+
+    def reply(self, result: Any, message: str) -> None:
+        """Answer with a success envelope."""
+        self._write_envelope("success", message, result)
+
+    def fail(self, status: int, message: str, result: Any = None) -> None:
+        """Answer with an error envelope where nothing was raised."""
+        self.set_status(status)
+        self._write_envelope("error", message, result)
+
+    def reply_raw(self, content: bytes, content_type: str) -> None:
+        """Answer without an envelope."""
+        self.set_header("Content-Type", content_type)
+        self.finish(content)
+
+    def _write_envelope(self, status: str, message: str, result: Any) -> None:
+        envelope = {
+            "message": message,
+            "status": status,
+            "version": self.services.settings.general.tag,
+            "result": result,
+        }
+        self.finish(json.dumps(envelope))
+
+    @asynccontextmanager
+    async def while_connected(self) -> AsyncIterator[None]:
+        """Run a block that ends when the client goes away."""
+        try:
+            async with asyncio.timeout(None) as self._connected:
+                yield
+        except TimeoutError as error:
+            raise HTTPError(CLIENT_GONE, reason="Client Gone") from error
+        finally:
+            self._connected = None
+
+    def on_connection_close(self) -> None:
+        """End the block that ``while_connected`` guards, if one runs."""
+        super().on_connection_close()
+        if self._connected is not None:
+            self._connected.reschedule(asyncio.get_running_loop().time())
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Turn whatever was raised into an envelope."""
+        raised = kwargs["exc_info"][1] if "exc_info" in kwargs else None
+        if isinstance(raised, errors.AbacoError):
+            status_code = status_of(raised, modern=self.services.settings.web.modern_status)
+        if status_code == 405:
+            self.set_header("Allow", ", ".join(self.allowed_methods()))
+        if status_code == 503:
+            self.set_header("Retry-After", str(RETRY_AFTER_S))
+        if status_code >= 500 and raised and self.services.settings.web.show_traceback:
+            message = "".join(traceback.format_exception(raised))
+        else:
+            message = self._public_text(status_code, raised)
+        self.fail(status_code, message)
+
+    def _public_text(self, status: int, raised: BaseException | None) -> str:
+        """Say what went wrong in words that are safe to show."""
+        if isinstance(raised, errors.InvalidInputError) and raised.field:
+            field = spell(raised.field, self.case)
+            return raised.message if field in raised.message else f"{field}: {raised.message}"
+        if isinstance(raised, errors.RequestError):
+            return raised.message
+        if isinstance(raised, errors.BackendError) and raised.retryable:
+            return f"{raised.message}; try again later"
+        if status == 405:
+            allowed = ", ".join(self.allowed_methods())
+            return f"method {self.request.method} is not allowed here; allowed: {allowed}"
+        if isinstance(raised, HTTPError) and status < 500:
+            return raised.log_message or self._reason
+        return f"internal error; the server's log has it under request {self.request_id}"
+
+    def log_exception(
+        self,
+        typ: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Log what a person must look at as ERROR, refusals only for debugging."""
+        if isinstance(value, errors.RequestError):
+            logger.debug("request %s refused: %s %s", self.request_id, value, value.detail)
+        elif isinstance(value, HTTPError) and value.status_code < 500:
+            logger.debug("request %s refused: %s", self.request_id, value)
+        elif isinstance(value, errors.BackendError) and value.retryable:
+            logger.warning("request %s failed: %s %s", self.request_id, value, value.detail)
+        else:
+            detail = value.detail if isinstance(value, errors.AbacoError) else ""
+            logger.error(
+                "request %s failed %s",
+                self.request_id,
+                detail,
+                exc_info=(typ, value, tb),  # type: ignore[arg-type]
+            )
+
+    def compute_etag(self) -> None:
+        """Switch off: taking a result is a GET, and must never be answered with 304."""
+
+
+class UnknownPathHandler(BaseHandler):
+    """Every path that no route has."""
+
+    needs_caller = False
+
+    def prepare(self) -> None:
+        """Answer before anything else is looked at."""
+        raise errors.NotFoundError("there is nothing at this path")
+
+
+class TooLargeHandler(BaseHandler):
+    """Answers requests whose body is above the limit."""
+
+    needs_caller = False
+
+    def prepare(self) -> None:
+        """Answer before anything else is looked at."""
+        limit = self.services.settings.web.max_content_length
+        raise errors.TooLargeError(f"the body is too large; the limit is {limit} bytes")
+
+
+def log_request(handler: RequestHandler) -> None:
+    """Write one line per request.
+
+    Without the query string and headers: both may carry tokens, and query parameters are the
+    environment of containers.
+    """
+    status = handler.get_status()
+    is_routine = status < 400 and handler.request.method in ("GET", "HEAD", "OPTIONS")
+    access_logger.log(
+        logging.DEBUG if is_routine else logging.INFO,
+        "%s %s %d %.1f ms %s %s",
+        handler.request.method,
+        handler.request.path,
+        status,
+        handler.request.request_time() * 1000,
+        handler.request.remote_ip,
+        getattr(handler, "request_id", "-"),
+    )

@@ -1,0 +1,59 @@
+"""/actors/{id}/messages."""
+
+from __future__ import annotations
+
+from abaco.operations import messages
+from handlers.base import BaseHandler
+from handlers.parameters import BINARY_TYPE
+from handlers.rendering import render_mailbox, render_posted
+from handlers.schemas import read_message, read_synchronous
+from handlers.spelling import dress
+
+HTML_TYPE = "text/html; charset=utf-8"
+
+
+class MessagesHandler(BaseHandler):
+    """An actor's mailbox."""
+
+    async def get(self, actor_id: str) -> None:
+        """Count the messages that wait."""
+        actor, count = await messages.count(self.services, self.caller, actor_id)
+        self.reply(render_mailbox(actor, "messages", count), "Messages retrieved successfully.")
+
+    async def post(self, actor_id: str) -> None:
+        """Accept a message; synchronous ones are answered with what came of it."""
+        query = self.query()
+        post = read_message(self.body(), query)
+        if read_synchronous(query):
+            await self._wait(actor_id, post)
+            return
+        posted = await messages.post(self.services, self.caller, actor_id, post)
+        self.reply(render_posted(posted, self.case), "The request was successful")
+
+    async def delete(self, actor_id: str) -> None:
+        """Give up the messages that wait."""
+        actor, count = await messages.purge(self.services, self.caller, actor_id)
+        text = f"{count} messages were purged."
+        self.reply(render_mailbox(actor, "msg", text), "Messages purged successfully.")
+
+    async def _wait(self, actor_id: str, post: messages.Post) -> None:
+        async with self.while_connected():
+            reply = await messages.post_and_wait(
+                self.services,
+                self.caller,
+                actor_id,
+                post,
+                timeout_s=self.services.settings.web.sync_timeout,
+            )
+        execution = dress({"execution_id": reply.execution.id}, self.case)
+        match reply:
+            case messages.Replied(result=None, log=log):
+                # An actor's output is no page of ours: whatever it holds must not run here.
+                self.set_header("Content-Security-Policy", "sandbox; default-src 'none'")
+                self.reply_raw(log.encode(), HTML_TYPE)
+            case messages.Replied(result=bytes() as result):
+                self.reply_raw(result, BINARY_TYPE)
+            case messages.Failed(execution=key, reason=reason):
+                self.fail(500, f"execution {key.id} ended in ERROR: {reason}", execution)
+            case messages.StillRunning(execution=key):
+                self.fail(504, f"execution {key.id} is not done yet; it goes on", execution)

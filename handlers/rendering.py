@@ -1,0 +1,240 @@
+"""Responses: how the records of the core look on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from abaco.domain.actor import Actor
+from abaco.domain.execution import Execution, Outcome
+from abaco.domain.health import AgentReport, CheckReport
+from abaco.domain.worker import Worker
+from abaco.operations.executions import ExecutionSummary
+from abaco.operations.messages import Posted
+from handlers.spelling import Case, dress
+
+#: what stands for a time that has not come, where clients need a value
+NO_TIME = "None"
+
+#: exit code of an ended execution that could not be learned
+NO_EXIT_CODE = "undetermined"
+
+
+def render_time(time: datetime) -> str:
+    """Write a time as UTC, ISO 8601 with three decimals and ``Z``."""
+    text = time.astimezone(UTC).isoformat(timespec="milliseconds")
+    return text.removesuffix("+00:00") + "Z"
+
+
+def render_actor(actor: Actor, case: Case) -> dict[str, Any]:
+    """Render one actor, its links included."""
+    definition = actor.definition
+    record = {
+        "id": actor.id,
+        "name": definition.name,
+        "image": definition.image,
+        "description": definition.description,
+        "owner": actor.owner,
+        "status": actor.status,
+        "status_message": actor.status_message,
+        "stateless": definition.stateless,
+        "type": definition.type,
+        "token": definition.token,
+        "link": definition.link,
+        "webhook": definition.webhook,
+        "hints": list(definition.hints),
+        "privileged": definition.privileged,
+        "max_workers": definition.max_workers,
+        "mem_limit": definition.mem_limit,
+        "max_cpus": definition.max_cpus,
+        "use_container_uid": definition.use_container_uid,
+        "default_environment": dict(definition.default_environment),
+        "state": actor.state,
+        "mounts": [],
+        "revision": actor.revision,
+        "tasdir": None,
+        "uid": None,
+        "gid": None,
+        "queue": definition.queue,
+        "log_ex": definition.log_ex,
+        "cron_on": False,
+        "cron_schedule": None,
+        "cron_next_ex": None,
+        "create_time": render_time(actor.create_time),
+        "last_update_time": render_time(actor.last_update_time),
+        "_links": {
+            "self": _actor_url(actor),
+            "owner": _profile_url(actor.api_server, actor.owner),
+            "executions": f"{_actor_url(actor)}/executions",
+        },
+    }
+    return dress(record, case)
+
+
+def render_posted(posted: Posted, case: Case) -> dict[str, Any]:
+    """Render the reply to an accepted message."""
+    actor, execution = posted.actor, posted.execution
+    record = {
+        "execution_id": execution.id,
+        "msg": posted.message.body,
+        "_links": {
+            "self": _execution_url(execution),
+            "owner": _profile_url(actor.api_server, actor.owner),
+            "messages": f"{_actor_url(actor)}/messages",
+        },
+    }
+    # A message that is JSON null is a value, not a missing one.
+    return dress(record, case, keep_nulls=True)
+
+
+def render_mailbox(actor: Actor, key: str, value: int | str) -> dict[str, Any]:
+    """Render what GET and DELETE say of an actor's messages."""
+    links = {
+        "self": f"{_actor_url(actor)}/messages",
+        "owner": _profile_url(actor.api_server, actor.owner),
+    }
+    return {key: value, "_links": links}
+
+
+def render_summary(summary: ExecutionSummary, case: Case) -> dict[str, Any]:
+    """Render the list of an actor's executions with its totals."""
+    actor, totals = summary.actor, summary.totals
+    record = {
+        "actor_id": actor.id,
+        "api_server": actor.api_server,
+        "owner": actor.owner,
+        "executions": [_render_item(execution, case) for execution in summary.executions],
+        "total_executions": totals.count,
+        "total_cpu": totals.cpu_ns,
+        "total_io": totals.io_bytes,
+        "total_runtime": totals.runtime_s,
+        "_links": {
+            "self": f"{_actor_url(actor)}/executions",
+            "owner": _profile_url(actor.api_server, actor.owner),
+        },
+    }
+    return dress(record, case)
+
+
+def render_execution(execution: Execution, case: Case) -> dict[str, Any]:
+    """Render one execution."""
+    record = {
+        "id": execution.id,
+        "actor_id": execution.actor_id,
+        "executor": execution.executor,
+        "api_server": execution.api_server,
+        "status": execution.status,
+        "worker_id": execution.worker_id,
+        **_render_times(execution),
+        **_render_outcome(execution.outcome),
+        "_links": {
+            "self": _execution_url(execution),
+            "owner": _profile_url(execution.api_server, execution.executor),
+            "logs": f"{_execution_url(execution)}/logs",
+        },
+    }
+    return dress(record, case)
+
+
+def render_logs(actor: Actor, execution: Execution, text: str) -> dict[str, Any]:
+    """Render an execution's log."""
+    links = {
+        "self": f"{_execution_url(execution)}/logs",
+        "owner": _profile_url(actor.api_server, actor.owner),
+        "execution": _execution_url(execution),
+    }
+    return {"logs": text, "_links": links}
+
+
+def render_worker(worker: Worker, case: Case) -> dict[str, Any]:
+    """Render one worker.
+
+    Clients need a value in ``cid``: before its first execution a worker shows its own id there.
+    """
+    record = {
+        "id": worker.id,
+        "status": worker.status,
+        "tenant": worker.tenant,
+        "image": worker.image,
+        "location": worker.location,
+        "cid": worker.container_id or worker.id,
+        "ch_name": worker.channel_name,
+        "host_id": worker.host_id,
+        "host_ip": worker.host_ip,
+        "create_time": render_time(worker.create_time),
+        "last_execution_time": _time_or_word(worker.last_execution_time),
+        "last_health_check_time": _time_or_word(worker.last_health_check_time),
+    }
+    return dress(record, case)
+
+
+def render_agents(reports: Sequence[AgentReport]) -> list[dict[str, Any]]:
+    """Render what the supervised agents say of themselves; never spelled in camel."""
+    return [
+        {
+            "name": report.name,
+            "running": report.is_running,
+            "age_s": round(report.age_s, 3),
+            "restarts": report.restart_count,
+            "last_failure": report.last_failure,
+            "last_failure_time": _time_or_null(report.last_failure_time),
+        }
+        for report in reports
+    ]
+
+
+def render_checks(reports: Sequence[CheckReport]) -> list[dict[str, Any]]:
+    """Render which needed parts can be reached."""
+    return [
+        {"name": report.name, "ok": report.is_ok, "detail": report.detail} for report in reports
+    ]
+
+
+def _render_item(execution: Execution, case: Case) -> dict[str, Any]:
+    record = {"id": execution.id, "status": execution.status, **_render_times(execution)}
+    return dress(record, case, keep_nulls=True)
+
+
+def _render_times(execution: Execution) -> dict[str, Any]:
+    outcome = execution.outcome
+    return {
+        "message_received_time": render_time(execution.message_received_time),
+        "start_time": _time_or_null(execution.start_time),
+        "finish_time": _time_or_null(outcome.finish_time if outcome else None),
+    }
+
+
+def _render_outcome(outcome: Outcome | None) -> dict[str, Any]:
+    if outcome is None:
+        return {"cpu": 0, "io": 0, "runtime": 0, "exit_code": None, "final_state": None}
+    final_state: dict[str, Any] = dict(outcome.final_state or {"unavailable": True})
+    if outcome.error:
+        final_state["Error"] = outcome.error
+    return {
+        "cpu": outcome.cpu_ns,
+        "io": outcome.io_bytes,
+        "runtime": outcome.runtime_ms // 1000,
+        "exit_code": NO_EXIT_CODE if outcome.exit_code is None else outcome.exit_code,
+        "final_state": final_state,
+    }
+
+
+def _time_or_null(time: datetime | None) -> str | None:
+    return None if time is None else render_time(time)
+
+
+def _time_or_word(time: datetime | None) -> str:
+    return NO_TIME if time is None else render_time(time)
+
+
+def _actor_url(actor: Actor) -> str:
+    return f"{actor.api_server}/actors/v2/{actor.id}"
+
+
+def _execution_url(execution: Execution) -> str:
+    return f"{execution.api_server}/actors/v2/{execution.actor_id}/executions/{execution.id}"
+
+
+def _profile_url(api_server: str, user: str) -> str:
+    return f"{api_server}/profiles/v2/{user}"

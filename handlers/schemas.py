@@ -1,0 +1,174 @@
+"""Requests: which parameters each route declares, and what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from abaco.domain.context import CONTENT_TYPE_JSON, CONTENT_TYPE_TEXT, python_text
+from abaco.errors import InvalidInputError
+from abaco.operations.definition import ActorDraft
+from abaco.operations.messages import Post
+from handlers import fields
+from handlers.jsontext import NotJSONError, parse_json
+from handlers.parameters import BINARY_TYPE, Body, Fields, gather, is_json_type
+from handlers.spelling import Case
+
+_NOTHING: tuple[Any, ...] = ("", {}, [])
+
+
+class RequestModel(BaseModel):
+    """Base of all parameter sets."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: parameters whose repeated form fields make a list
+    lists: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def read(cls, body: Body, query: Fields, case: Case) -> Self:
+        """Collect and check the declared parameters.
+
+        Raises:
+            InvalidInputError: Names the field.
+
+        """
+        found = gather(cls.model_fields, body, query, case, lists=cls.lists)
+        try:
+            return cls(**found)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            text = str(first["msg"]).removeprefix("Value error, ")
+            raise InvalidInputError(text, field=str(first["loc"][0])) from error
+
+
+class ActorRequest(RequestModel):
+    """Body of POST /actors and PUT /actors/{id}."""
+
+    lists: ClassVar[frozenset[str]] = frozenset({"hints"})
+
+    image: fields.Text | None = None
+    name: fields.Text | None = None
+    description: fields.Text | None = None
+    stateless: fields.Boolean | None = None
+    type: fields.Text | None = None
+    token: fields.Boolean | None = None
+    link: fields.Text | None = None
+    webhook: fields.Text | None = None
+    hints: fields.Texts | None = None
+    privileged: fields.Boolean | None = None
+    max_workers: fields.Integer | None = None
+    mem_limit: fields.Text | None = None
+    max_cpus: fields.Integer | None = None
+    queue: fields.Text | None = None
+    use_container_uid: fields.Boolean | None = None
+    default_environment: fields.Mapping | None = None
+    log_ex: fields.Integer | None = None
+    cron_schedule: fields.Text | None = None
+    cron_on: fields.Boolean | None = None
+
+    def draft(self) -> ActorDraft:
+        """Return what the client sent, for the operations."""
+        return ActorDraft(**self.model_dump(exclude={"force"}))
+
+
+class ActorUpdate(ActorRequest):
+    """Body of PUT /actors/{id}."""
+
+    force: fields.Boolean = False
+
+
+class WorkersRequest(RequestModel):
+    """Body of POST /actors/{id}/workers."""
+
+    num: fields.Integer = 1
+
+
+def read_synchronous(query: Fields) -> bool:
+    """Tell whether the client waits for the reply. The name has no second spelling.
+
+    Raises:
+        InvalidInputError: The value is neither true nor false.
+
+    """
+    name = "_abaco_synchronous"
+    try:
+        return fields.to_boolean(query.get(name, ["false"])[0])
+    except ValueError as error:
+        raise InvalidInputError(f"{name} {error}") from error
+
+
+def read_message(body: Body, query: Fields) -> Post:
+    """Decide what of a request is the message.
+
+    A parameter ``message`` wins, then the body's type decides; a body of any other type is a
+    message if it reads as JSON.
+
+    Raises:
+        InvalidInputError: There is no message, or none this release can run.
+
+    """
+    environment = {name: values[0] for name, values in query.items() if name != "message"}
+    text = _message_parameter(body, query)
+    if text is not None:
+        return _post(python_text(text), CONTENT_TYPE_TEXT, environment)
+    if body.media_type == BINARY_TYPE:
+        raise InvalidInputError(
+            f"binary messages ({BINARY_TYPE}) are not supported yet", field="message"
+        )
+    if body.is_json:
+        return _post(body.json, CONTENT_TYPE_JSON, environment)
+    return _post(_parse_other(body), CONTENT_TYPE_TEXT, environment)
+
+
+def read_state(media_type: str, raw: bytes) -> Any:
+    """Return the JSON value to become the state.
+
+    A JSON body that does not parse is taken as a string: the published in-container library
+    sends strings without quotes, labelled as JSON.
+
+    Raises:
+        InvalidInputError: There is no body, or it is of another type.
+
+    """
+    if not raw.strip():
+        raise InvalidInputError("send the new state as a JSON body", field="state")
+    if not is_json_type(media_type):
+        raise InvalidInputError(
+            "the state must be sent as JSON, with Content-Type application/json", field="state"
+        )
+    try:
+        return parse_json(raw)
+    except NotJSONError:
+        return raw.decode("utf-8")
+
+
+def _post(body: Any, content_type: str, environment: Mapping[str, str]) -> Post:
+    return Post(body=body, content_type=content_type, environment=environment)
+
+
+def _message_parameter(body: Body, query: Fields) -> Any:
+    sources: list[Mapping[str, Any]] = [
+        {name: values[0] for name, values in body.fields.items()},
+        {name: values[0] for name, values in query.items()},
+    ]
+    if isinstance(body.json, dict):
+        sources.insert(0, body.json)
+    for source in sources:
+        value = source.get("message")
+        if value is not None and value not in _NOTHING:
+            return value
+    return None
+
+
+def _parse_other(body: Body) -> Any:
+    try:
+        return parse_json(body.raw)
+    except InvalidInputError as error:
+        raise InvalidInputError(
+            "the message cannot be serialized; send a parameter 'message', or JSON with"
+            " Content-Type application/json",
+            field="message",
+        ) from error

@@ -1,0 +1,72 @@
+"""/health, /ready and /metrics: for whoever operates the service, without authentication."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from abaco.domain.health import AgentReport, CheckReport
+from abaco.operations.services import Services
+from handlers.auth import Authenticator
+from handlers.base import BaseHandler
+from handlers.rendering import render_agents, render_checks
+
+AgentReports = Callable[[], list[AgentReport]]
+Checks = Callable[[], Awaitable[list[CheckReport]]]
+
+
+class HealthHandler(BaseHandler):
+    """Liveness: the process answers."""
+
+    needs_caller = False
+
+    def initialize(  # type: ignore[override] # this route is given more than others
+        self, services: Services, authenticator: Authenticator, agents: AgentReports
+    ) -> None:
+        """Take what the route table hands in."""
+        super().initialize(services, authenticator)
+        self._agents = agents
+
+    async def get(self) -> None:
+        """Answer 200, with the state of every agent."""
+        self.reply({"agents": render_agents(self._agents())}, "Abaco is alive.")
+
+
+class ReadyHandler(BaseHandler):
+    """Readiness: the parts it needs can be reached."""
+
+    needs_caller = False
+
+    def initialize(  # type: ignore[override] # this route is given more than others
+        self,
+        services: Services,
+        authenticator: Authenticator,
+        agents: AgentReports,
+        checks: Checks,
+    ) -> None:
+        """Take what the route table hands in."""
+        super().initialize(services, authenticator)
+        self._agents = agents
+        self._checks = checks
+
+    async def get(self) -> None:
+        """Answer 200, or 503 with what is missing."""
+        checks = await self._checks()
+        agents = render_agents(self._agents())
+        result = {"checks": render_checks(checks), "agents": agents}
+        missing = [check.name for check in checks if not check.is_ok]
+        if missing:
+            self.fail(503, f"not ready: {', '.join(missing)}", result)
+        else:
+            self.reply(result, "Abaco is ready.")
+
+
+class MetricsHandler(BaseHandler):
+    """The process's metrics in Prometheus' text form."""
+
+    needs_caller = False
+
+    def get(self) -> None:
+        """Write them."""
+        self.reply_raw(generate_latest(), CONTENT_TYPE_LATEST)

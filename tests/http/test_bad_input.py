@@ -1,0 +1,355 @@
+"""Everything a client can get wrong: always refused, never a fault of ours.
+
+Each row names the field that the refusal must name, in the configured spelling; ``""`` where
+there is none to name.
+"""
+
+import gzip
+import json
+
+import pytest
+
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+NUL = "nul\0character"
+
+
+def nested(depth):
+    return b"[" * depth + b"]" * depth
+
+
+#: attribute, bad value (as JSON). Administrators send them, so roles do not get in the way.
+BAD_ATTRIBUTES = [
+    ("image", None),
+    ("image", ""),
+    ("image", " "),
+    ("image", ["busybox"]),
+    ("image", {"name": "busybox"}),
+    ("image", True),
+    ("image", "Not an image"),
+    ("image", "../../etc/passwd"),
+    ("image", "a" * 5000),
+    ("image", "bus\0ybox"),
+    ("image", "busybox\nFROM x"),
+    ("name", ["n"]),
+    ("name", {"n": 1}),
+    ("name", False),
+    ("name", "n" * 2000),
+    ("name", NUL),
+    ("description", ["d"]),
+    ("description", NUL),
+    ("stateless", "abcd"),
+    ("stateless", ""),
+    ("stateless", 2),
+    ("stateless", []),
+    ("stateless", {}),
+    ("type", "xml"),
+    ("type", ["json"]),
+    ("token", "maybe"),
+    ("token", 5),
+    ("link", "some-actor"),
+    ("link", 5),
+    ("webhook", "https://example.org/hook"),
+    ("cron_schedule", "2078-09-6 20 + 3 months"),
+    ("cron_on", True),
+    ("cron_on", "perhaps"),
+    ("hints", {"sync": True}),
+    ("hints", [["sync"]]),
+    ("hints", "{sync}"),
+    ("hints", ["ok", 'quo"ted']),
+    ("hints", True),
+    ("privileged", "yes"),
+    ("privileged", [True]),
+    ("max_workers", 0),
+    ("max_workers", -3),
+    ("max_workers", "three"),
+    ("max_workers", 2.5),
+    ("max_workers", [3]),
+    ("max_workers", True),
+    ("max_workers", 10**30),
+    ("mem_limit", "lots"),
+    ("mem_limit", "-3g"),
+    ("mem_limit", ""),
+    ("mem_limit", ["3g"]),
+    ("mem_limit", 1.5e300),
+    ("max_cpus", -2),
+    ("max_cpus", 0),
+    ("max_cpus", "1.5"),
+    ("max_cpus", {}),
+    ("queue", "special"),
+    ("queue", ["default"]),
+    ("use_container_uid", "abcd"),
+    ("use_container_uid", [True]),
+    ("default_environment", "abcd"),
+    ("default_environment", "{}"),
+    ("default_environment", ["A=1"]),
+    ("default_environment", 1),
+    ("default_environment", {"": "x"}),
+    ("default_environment", {"A=B": "x"}),
+    ("default_environment", {"A": NUL}),
+    ("default_environment", {"N\0L": "x"}),
+    ("default_environment", {"A": "x" * 140_000}),
+    ("log_ex", "soon"),
+    ("log_ex", -2),
+    ("log_ex", "3.7"),
+    ("log_ex", 10**19),
+    ("log_ex", [1]),
+]
+
+
+def short(value):
+    text = repr(value)
+    return text if len(text) < 40 else f"{text[:36]}..."
+
+
+@pytest.mark.parametrize(("field", "value"), BAD_ATTRIBUTES, ids=short)
+def test_bad_attributes(site, field, value):
+    attributes = site.fields(image="busybox", **{field: value} if field != "image" else {})
+    attributes[site.name(field)] = value
+    body = {name: value for name, value in attributes.items() if value is not None}
+    actor_id = site.register()
+    for method, path in (("POST", "/actors"), ("PUT", f"/actors/{actor_id}")):
+        reply = site.request(method, path, json_body=body)
+        assert reply.status == 400
+        assert site.name(field) in reply.error
+        assert len(reply.error) < 1000
+    assert [actor["id"] for actor in site.get("/actors").result] == [actor_id]
+
+
+@pytest.mark.parametrize("field", ["default_environment", "stateless", "max_workers", "log_ex"])
+def test_bad_attributes_by_form(site, field):
+    for form in ({"image": "b", site.name(field): "abcd"}, {"image": "b", field: "abcd"}):
+        reply = site.post("/actors", form=form)
+        assert (reply.status, site.name(field) in reply.error) == (400, True)
+
+
+def test_max_workers_of_a_stateful_actor(site):
+    body = site.fields(image="b", stateless=False, max_workers=3)
+    error = site.post("/actors", json_body=body).error
+    assert "stateful actors can only have 1 worker" in error
+    assert site.name("max_workers") in error
+
+
+#: body, its type, words of the refusal
+BAD_BODIES = [
+    (b"", JSON, "image"),
+    (b"   ", JSON, "image"),
+    (b"{}", JSON, "image"),
+    (b"", FORM, "image"),
+    (b"a=1", FORM, "image"),
+    (b"{", JSON, "JSON"),
+    (b"{'image': 'b'}", JSON, "JSON"),
+    (b'{"image": "b",}', JSON, "JSON"),
+    (b'{"image": "b"} trailing', JSON, "JSON"),
+    (b'{"image": "b", "n": NaN}', JSON, "NaN"),
+    (b'{"image": "b", "n": -Infinity}', JSON, "Infinity"),
+    (b'{"image": "b", "n": 1e999}', JSON, "1e999"),
+    (b'{"image": "b", "n": ' + b"9" * 5000 + b"}", JSON, "digits"),
+    (b'{"image": "a", "image": "b"}', JSON, "image"),
+    (b'{"image": "b", "name": "\\ud800"}', JSON, "name"),
+    (b'{"image": "\xff"}', JSON, "UTF-8"),
+    (json.dumps({"image": "b"}).encode("utf-16"), JSON, "UTF-8"),
+    (gzip.compress(b'{"image": "b"}'), JSON, "UTF-8"),
+    (b'"b"', JSON, "object"),
+    (b"5", JSON, "object"),
+    (b"null", JSON, "object"),
+    (b"true", JSON, "object"),
+    (b'["image", "b"]', JSON, "object"),
+    (nested(100_000), JSON, "deep"),
+    (b'{"a":' * 100_000, JSON, "deep"),
+    (b'{"image": "b", "description": ' + nested(500) + b"}", JSON, "deep"),
+    (b"image=b&description=%zz", FORM, "description"),
+    (b"image=%ff", FORM, "image"),
+    (b"image=b&name=%", FORM, "name"),
+    (b"image=b&%ff=1", FORM, "UTF-8"),
+    (b"&".join(b"f%d=1" % n for n in range(2000)), FORM, "form"),
+    (b"image=b", "text/plain", "text/plain"),
+    (b"\x00\x01", "application/octet-stream", "octet-stream"),
+    (b"<image>b</image>", "application/xml", "application/xml"),
+    (b'{"image": "b"}', "application/jsonx", "application/jsonx"),
+    (b"x", "garbage", "garbage"),
+    (b"x", "multipart/form-data", "form"),
+    (b"x", "multipart/form-data; boundary=", "form"),
+    (b"x", "multipart/form-data; boundary=B", "form"),
+    (b"--B\r\n\r\nx\r\n--B--\r\n", "multipart/form-data; boundary=B", "form"),
+    (b"--B\r\nContent-Disposition: form-data\r\n\r\nx\r\n--B--", "multipart/form-data; boundary=B",
+     "form"),
+    (b'--B\r\nContent-Disposition: form-data; name="image"\r\n\r\n\xff\r\n--B--\r\n',
+     "multipart/form-data; boundary=B", "image"),
+    (b'--B\r\nContent-Disposition: form-data; name="image"; filename="f"\r\n\r\nb\r\n--B--\r\n',
+     "multipart/form-data; boundary=B", "image"),
+    (b"--B\r\n" * 500 + b"--B--", "multipart/form-data; boundary=B", "form"),
+    (b"--B\r\nNo header\r\n\r\nx\r\n--B--", "multipart/form-data; boundary=B", "form"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "content_type", "words"), BAD_BODIES, ids=short)
+def test_bad_bodies(snake, body, content_type, words):
+    reply = snake.post("/actors", body=body, headers={"Content-Type": content_type})
+    assert reply.status == 400
+    assert words in reply.error
+    assert len(reply.error) < 1000
+    assert snake.get("/actors").result == []
+
+
+#: body, its type, query, words of the refusal
+BAD_MESSAGES = [
+    (b"", None, "", "message"),
+    (b"", JSON, "", "message"),
+    (b"", FORM, "", "message"),
+    (b"message=", FORM, "", "message"),
+    (b"other=1", FORM, "", "message"),
+    (b"", None, "?message=", "message"),
+    (b"plain words", "text/plain", "", "cannot be serialized"),
+    (b"\xff\xff", "text/plain", "", "cannot be serialized"),
+    (b"\x80\x04K\x05.", "application/octet-stream", "", "message"),
+    (b"message=a%00b", FORM, "", "message"),
+    (b'{"message": "a\\u0000b"}', JSON, "", "message"),
+    (b'"a\\u0000b"', JSON, "", "message"),
+    (b'{"message": "\\udc00"}', JSON, "", "message"),
+    (b"message=%ff", FORM, "", "message"),
+    (b"message=%e", FORM, "", "message"),
+    (b'{"message": "a"', JSON, "", "JSON"),
+    (b'{"message": "a", "message": "b"}', JSON, "", "message"),
+    (nested(100_000), JSON, "", "deep"),
+    (b"[" * 100_000, JSON, "", "deep"),
+    (b"message=" + b"m" * 131_068, FORM, "", "message"),
+    (json.dumps("m" * 131_068).encode(), JSON, "", "message"),
+    (json.dumps(["m" * 10] * 12_000).encode(), JSON, "", "message"),
+    (b"message=m", FORM, "?a=%zz", "a"),
+    (b"message=m", FORM, "?caf%E9=1", "UTF-8"),
+    (b"message=m", FORM, "?city=%ff", "city"),
+    (b"message=m", FORM, "?a=%00", "a"),
+    (b"message=m", FORM, "?%00=a", "NUL"),
+    (b"message=m", FORM, "?a%3Db=c", "a=b"),
+    (b"message=m", FORM, "?=c", "name of a variable"),
+    (b"message=m", FORM, "?%", "hex digits"),
+    (b"message=m", FORM, "?_abaco_synchronous=maybe", "_abaco_synchronous"),
+    (b"message=m", FORM, "?_abaco_synchronous=", "_abaco_synchronous"),
+]
+
+
+@pytest.mark.parametrize(("body", "content_type", "query", "words"), BAD_MESSAGES, ids=short)
+def test_bad_messages(site, body, content_type, query, words):
+    actor_id = site.register()
+    reply = site.post(
+        f"/actors/{actor_id}/messages{query}",
+        body=body,
+        headers={"Content-Type": content_type} if content_type else {},
+    )
+    assert reply.status == 400
+    assert words in reply.error
+    assert len(reply.error) < 1000
+    assert site.get(f"/actors/{actor_id}/messages").result["messages"] == 0
+
+
+#: what stands in the place of an id -> status
+BAD_IDS = {
+    "bad_actor_id": 404,
+    "-": 404,
+    "0": 404,
+    "..": 404,
+    "%2e%2e": 404,
+    "..%2f..%2fetc%2fpasswd": 404,
+    "%2Factors": 404,
+    "%00": 404,
+    "a%00b": 404,
+    "%0d%0aX-Injected:%201": 404,
+    "%C3%A9": 404,
+    "%ff": 400,
+    "%zz": 404,
+    "%": 404,
+    "x" * 60_000: 404,
+    "yP0PDpZWG38Bg" * 100: 404,
+    "'%20OR%201=1--": 404,
+    "$where": 404,
+    "{}": 404,
+    "null": 404,
+    "aliases": 404,
+    "utilization": 404,
+    "admin": 404,
+    ";": 404,
+    "abc;id=1": 404,
+}
+
+
+@pytest.mark.parametrize(("name", "status"), BAD_IDS.items(), ids=short)
+def test_bad_ids(snake, name, status):
+    for path in ("", "/state", "/messages", "/executions", "/workers", "/executions/a/logs"):
+        reply = snake.get(f"/actors/{name}{path}")
+        assert reply.status == status
+        assert len(reply.error) < 1000
+        assert "X-Injected" not in reply.headers
+    assert snake.post(f"/actors/{name}/messages", form={"message": "m"}).status == status
+    assert snake.delete(f"/actors/{name}").status == status
+
+
+@pytest.mark.parametrize("path", ["/actors", "/actors/{}/executions", "/actors/{}/workers"])
+@pytest.mark.parametrize("name", ["limit", "skip", "search", "exactsearch", "image.like", "a"])
+def test_searching_is_refused_by_name(site, path, name):
+    reply = site.get(f"{path.format(site.register())}?{name}=1")
+    assert (reply.status, name in reply.error) == (400, True)
+
+
+def test_searching_logs_is_refused_by_name(site):
+    actor_id = site.register()
+    path = f"/actors/{actor_id}/executions/{site.send(actor_id)}/logs"
+    assert "limit" in site.get(f"{path}?limit=1").error
+    # asking for nothing, and what belongs to authentication, is passed over
+    assert site.get(f"{path}?limit=&x-nonce=abc").status == 200
+
+
+@pytest.mark.parametrize("query", ["%zz", "a=%ff", "%ff=1", "=%"])
+def test_bad_queries(snake, query):
+    assert snake.get(f"/actors?{query}").status == 400
+    assert snake.post(f"/actors?{query}", json_body={"image": "b"}).status == 400
+
+
+class TestHugeBodies:
+    limit = 10_000
+
+    @pytest.fixture
+    def small(self, make_site):
+        return make_site(max_content_length=self.limit)
+
+    def test_at_the_limit(self, small):
+        actor_id = small.register()
+        body = json.dumps("m" * (self.limit - 2)).encode()
+        headers = {"Content-Type": JSON}
+        assert len(body) == self.limit
+        path = f"/actors/{actor_id}/messages"
+        assert small.post(path, body=body, headers=headers).status == 200
+        assert small.post(path, body=body + b" ", headers=headers).status == 413
+
+    @pytest.mark.parametrize("size", [10_001, 1_000_000, 10_000_000])
+    @pytest.mark.parametrize("path", ["/actors", "/nope", "/actors/x/messages"])
+    def test_with_a_length(self, small, size, path):
+        reply = small.post(path, body=b"x" * size, headers={"Content-Type": JSON})
+        assert reply.status == 413
+        assert "10000" in reply.error
+
+    def test_in_chunks(self, small):
+        async def produce(write):
+            for _ in range(100):
+                await write(b"x" * 1_000)
+
+        async def send():
+            return await small.client.fetch(
+                f"http://127.0.0.1:{small.port}/actors",
+                method="POST",
+                body_producer=produce,
+                raise_error=False,
+            )
+
+        response = small.run(send())
+        assert response.code == 413
+        assert json.loads(response.body)["status"] == "error"
+
+    def test_without_a_token(self, small):
+        reply = small.post("/actors", body=b"x" * 20_000, user=None)
+        assert reply.status == 413
+
+    def test_it_goes_on_afterwards(self, small):
+        for _ in range(5):
+            assert small.post("/actors", body=b"x" * 50_000).status == 413
+        assert small.get("/actors").result == []

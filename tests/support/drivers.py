@@ -1,0 +1,77 @@
+"""What tests of a driver share: settings, specs, and one call that runs a container."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+from abaco.config import Settings
+from abaco.domain.execution import ExecutionKey
+from abaco.domain.ids import ActorId, ExecutionId, Tenant, WorkerId
+from abaco.ports.driver import ContainerSpec, Context, Driver, Exit, Limits, PullPolicy, Running
+from tests.support.records import new_id
+
+
+def settings(**engine: Any) -> Settings:
+    """Settings for a private engine, which has no network."""
+    return Settings.model_validate({"engine": {"network": "none", "call_timeout_s": 30} | engine})
+
+
+async def read_all(running: Running, offset: int = 0) -> bytes:
+    """Read the output to its end."""
+    async with aclosing(running.output(offset)) as chunks:  # type: ignore[type-var]
+        return b"".join([chunk async for chunk in chunks])
+
+
+@dataclass
+class Lab:
+    """A driver, and short ways to use it. Execution ids are new for every container."""
+
+    driver: Driver
+    ran: list[Running] = field(default_factory=list)
+
+    async def spec(self, image: str = "abaco_test_shell", **fields: Any) -> ContainerSpec:
+        """Make a spec of an image that is there."""
+        found = await self.driver.ensure_image(image, PullPolicy.NEVER, timeout_s=30)
+        limits = fields.pop("limits", Limits())
+        return ContainerSpec(
+            image=found,
+            tenant=Tenant("DEV"),
+            actor_id=ActorId("actor1"),
+            worker_id=WorkerId("worker1"),
+            revision=7,
+            limits=limits,
+            **fields,
+        )
+
+    def context(
+        self, message: str = "", environment: Mapping[str, str] | None = None, attempt: int = 1
+    ) -> Context:
+        """Make the context of a new execution."""
+        key = ExecutionKey(Tenant("DEV"), ActorId("actor1"), ExecutionId(new_id()))
+        return Context(
+            execution=key, attempt=attempt, environment={"MSG": message, **(environment or {})}
+        )
+
+    async def start(
+        self,
+        message: str = "",
+        image: str = "abaco_test_shell",
+        *,
+        environment: Mapping[str, str] | None = None,
+        **fields: Any,
+    ) -> Running:
+        """Start a container; with the default image the message is a shell script."""
+        slot = await self.driver.prepare(await self.spec(image, **fields))
+        running = await self.driver.dispatch(slot, self.context(message, environment))
+        self.ran.append(running)
+        return running
+
+    async def run(
+        self, message: str = "", image: str = "abaco_test_shell", **fields: Any
+    ) -> tuple[bytes, Exit]:
+        """Run a container to its end; returns its output and how it ended."""
+        running = await self.start(message, image, **fields)
+        return await read_all(running), await running.wait()
