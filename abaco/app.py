@@ -87,6 +87,7 @@ class App:
             notices=LocalNotices(),
             clock=self._clock,
             ids=RandomIds(settings.web.id_salt),
+            engine_endpoint=self._engine_endpoint,
         )
         self._stack.push_async_callback(self.supervisor.stop)
         for name, agent in opened.agents.items():
@@ -94,6 +95,10 @@ class App:
         kit = make_kit(self.services, opened.driver, identity=ImageUser(), tokens=NoTokens())
         self._crew = start_crew(kit, self.services, self.supervisor, epoch)
         self._listen()
+
+    def _engine_endpoint(self) -> str:
+        info = self._crew.kit.engine.info
+        return info.endpoint if info else "unknown"
 
     async def _acquire(self, stores: Stores, instance_id: str) -> int:
         holder = f"installation {instance_id} on {socket.gethostname()}"

@@ -62,7 +62,7 @@ def make_kit(
 
 def start_crew(kit: Kit, services: Services, supervisor: Supervisor, epoch: int) -> Crew:
     """Start every agent under the supervisor. ``epoch`` is the one the process acquired."""
-    spawner = Spawner(kit, supervisor, services.ids)
+    spawner = Spawner(kit, services, supervisor)
     heartbeat = Heartbeat(kit, epoch)
     agents = {
         "engine": kit.engine.run,

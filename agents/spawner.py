@@ -14,11 +14,11 @@ from functools import partial
 
 from abaco.domain.actor import RUNNABLE, Actor, ActorKey, ActorStatus
 from abaco.domain.execution import Execution
-from abaco.domain.ids import WorkerId
 from abaco.domain.worker import STARTING, VIABLE, Worker, WorkerKey, WorkerStatus
 from abaco.errors import NotFoundError
 from abaco.lifecycle.scaling import workers_wanted
-from abaco.ports.clock import IdSource
+from abaco.operations.services import Services
+from abaco.operations.workers import request_worker
 from abaco.ports.notices import Topic
 from agents.attempt import Attempt
 from agents.kit import Kit, persist
@@ -33,11 +33,11 @@ _PENDING = STARTING | {WorkerStatus.READY}
 class Spawner:
     """Keeps the workers of this host in step with the records and the mailboxes."""
 
-    def __init__(self, kit: Kit, supervisor: Supervisor, ids: IdSource) -> None:
+    def __init__(self, kit: Kit, services: Services, supervisor: Supervisor) -> None:
         self._kit = kit
+        self._services = services
         self._stores = kit.stores
         self._supervisor = supervisor
-        self._ids = ids
         #: live worker agents of this process
         self._live: dict[WorkerKey, WorkerAgent] = {}
         #: actors with messages that found the host full, oldest first
@@ -141,8 +141,11 @@ class Spawner:
             is_scaling=is_scaling,
         )
         granted = min(wanted, self._free_slots())
+        limit = self._limit(actor)
         for _ in range(granted):
-            await self._request(actor)
+            worker = await persist(partial(request_worker, self._services, actor, limit=limit))
+            if worker is not None:
+                await self._place(worker)
         if granted < wanted:
             await self._make_room(actor.key)
         else:
@@ -162,24 +165,6 @@ class Spawner:
         if self._is_draining:
             return 0
         return self._kit.settings.spawner.max_workers_per_host - len(self._live)
-
-    async def _request(self, actor: Actor) -> None:
-        spawner = self._kit.settings.spawner
-        info = self._kit.engine.info
-        worker = Worker(
-            tenant=actor.tenant,
-            actor_id=actor.id,
-            id=WorkerId(self._ids.new_id()),
-            image=actor.definition.image,
-            revision=actor.revision,
-            host_id=spawner.host_id,
-            host_ip=spawner.host_ip,
-            location=info.endpoint if info else "",
-            create_time=self._kit.clock.now(),
-        )
-        limit = self._limit(actor)
-        if await persist(lambda: self._stores.workers.request(worker, limit=limit)):
-            self._launch(WorkerAgent(self._kit, worker), worker)
 
     async def _make_room(self, key: ActorKey) -> None:
         """Let the worker that has idled longest go, because the host is full."""

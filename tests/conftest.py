@@ -6,6 +6,9 @@ from collections.abc import Generator
 
 import pytest
 
+#: the fixture ``engine``: private Docker and Podman
+pytest_plugins = ("tests.support.engines",)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(

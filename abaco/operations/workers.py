@@ -85,11 +85,11 @@ async def drain(services: Services, caller: Caller, actor_id: str, worker_id: st
     services.notices.publish(Topic.POOL, actor.key)
 
 
-async def request_worker(services: Services, actor: Actor, *, limit: int) -> bool:
+async def request_worker(services: Services, actor: Actor, *, limit: int) -> Worker | None:
     """Record the wish for one more worker of the actor's present revision.
 
     Returns:
-        False when the pool has ``limit`` already, or the actor can have no workers now.
+        None when the pool has ``limit`` already, or the actor can have no workers now.
 
     """
     worker = Worker(
@@ -103,4 +103,5 @@ async def request_worker(services: Services, actor: Actor, *, limit: int) -> boo
         location=services.engine_endpoint(),
         create_time=services.clock.now(),
     )
-    return await services.stores.workers.request(worker, limit=limit)
+    is_recorded = await services.stores.workers.request(worker, limit=limit)
+    return worker if is_recorded else None

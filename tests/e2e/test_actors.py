@@ -8,17 +8,12 @@ import time
 
 import pytest
 
-from tests.support.images import (
-    COUNTER,
-    ECHO,
-    ECHO_TWO,
-    FAIL,
-    OOM,
-    SLEEPER,
-    SPEW,
-    USER,
-)
 from tests.support.server import Server
+
+ECHO = "abaco_test_echo"
+#: runs its message as a script
+SHELL = "abaco_test_shell"
+NAP = "echo begun; sleep {}; echo ended"
 
 
 def test_a_text_message_is_answered(server: Server) -> None:
@@ -86,12 +81,12 @@ def test_a_synchronous_message_answers_with_the_log(server: Server) -> None:
 
 
 def test_a_stateful_actor_counts_to_a_hundred_in_order(server: Server) -> None:
-    actor = server.register(COUNTER, stateless=False)
+    actor = server.register("abaco_test_counter", stateless=False)
     executions = [server.send(actor, str(number)) for number in range(100)]
     for execution in executions:
         done = server.until_final(actor, execution)
         assert done["exit_code"] == 0, server.logs(actor, execution)
-    assert server.call("GET", f"/actors/{actor}/state")["state"] == "100"
+    assert server.call("GET", f"/actors/{actor}/state")["state"] == 100
     for number, execution in enumerate(executions):
         assert server.logs(actor, execution) == f"message {number} found {number}\n"
     ends = [(one["start_time"], one["finish_time"]) for one in server.executions(actor)]
@@ -100,8 +95,9 @@ def test_a_stateful_actor_counts_to_a_hundred_in_order(server: Server) -> None:
 
 
 def test_a_stateless_actor_with_four_workers_runs_each_message_once(server: Server) -> None:
-    actor = server.register(SLEEPER, max_workers=4, default_environment={"SECONDS": "0.3"})
-    executions = [server.send(actor, f"<{number}>") for number in range(40)]
+    actor = server.register(SHELL, max_workers=4)
+    script = "echo begun {}; sleep 0.3; echo ended {}"
+    executions = [server.send(actor, script.format(number, number)) for number in range(40)]
     most = 0
     while server.call("GET", f"/actors/{actor}/messages")["messages"]:
         most = max(most, len(server.call("GET", f"/actors/{actor}/workers")))
@@ -109,7 +105,7 @@ def test_a_stateless_actor_with_four_workers_runs_each_message_once(server: Serv
     for number, execution in enumerate(executions):
         done = server.until_final(actor, execution)
         assert (done["status"], done["exit_code"]) == ("COMPLETE", 0)
-        assert server.logs(actor, execution) == f"begun <{number}>\nended <{number}>\n"
+        assert server.logs(actor, execution) == f"begun {number}\nended {number}\n"
     assert most == 4
     assert len({one["id"] for one in server.executions(actor)}) == 40
     server.until(
@@ -118,24 +114,24 @@ def test_a_stateless_actor_with_four_workers_runs_each_message_once(server: Serv
 
 
 def test_a_failing_program_is_complete_with_its_exit_code(server: Server) -> None:
-    actor = server.register(FAIL)
-    execution = server.send(actor, "x")
+    actor = server.register(SHELL)
+    execution = server.send(actor, "echo to one; echo to the other >&2; exit 3")
     done = server.until_final(actor, execution)
     assert (done["status"], done["exit_code"]) == ("COMPLETE", 3)
-    assert server.logs(actor, execution) == "to standard output\nto standard error\n"
+    assert sorted(server.logs(actor, execution).splitlines()) == ["to one", "to the other"]
     assert server.actor(actor)["status"] == "READY"
 
 
 def test_a_program_out_of_memory_says_so(server: Server) -> None:
-    actor = server.register(OOM, mem_limit="32m")
+    actor = server.register("abaco_test_oom", mem_limit="32m")
     done = server.until_final(actor, server.send(actor, "x"))
     assert (done["status"], done["exit_code"]) == ("COMPLETE", 137)
     assert done["final_state"]["OOMKilled"] is True
 
 
 def test_a_halt_ends_a_run_within_two_seconds(server: Server) -> None:
-    actor = server.register(SLEEPER, default_environment={"SECONDS": "600"})
-    execution = server.send(actor, "x")
+    actor = server.register(SHELL)
+    execution = server.send(actor, NAP.format(600))
     server.until_status(actor, execution, "RUNNING")
     began = time.monotonic()
     status, envelope = server.request("DELETE", f"/actors/{actor}/executions/{execution}")
@@ -165,46 +161,47 @@ def test_an_unknown_image_puts_the_actor_into_error_with_a_reason(server: Server
 
 
 def test_an_update_lets_the_running_message_finish_on_the_old_image(server: Server) -> None:
-    actor = server.register(SLEEPER, default_environment={"SECONDS": "2"})
-    first = server.send(actor, "old")
+    actor = server.register(SHELL)
+    first = server.send(actor, NAP.format(2))
     server.until_status(actor, first, "RUNNING")
-    server.call("PUT", f"/actors/{actor}", {"image": ECHO_TWO})
+    server.call("PUT", f"/actors/{actor}", {"image": ECHO})
     second = server.send(actor, "new")
     assert server.until_final(actor, first)["exit_code"] == 0
-    assert server.logs(actor, first) == "begun old\nended old\n"
+    assert server.logs(actor, first) == "begun\nended\n"
     server.until_final(actor, second)
     log = server.logs(actor, second)
-    assert f"\n_abaco_container_repo={ECHO_TWO}\n" in log
+    assert f"\n_abaco_container_repo={ECHO}\n" in log
     assert "\n_abaco_actor_revision=2\n" in log
 
 
 def test_a_log_grows_while_its_program_runs(server: Server) -> None:
-    actor = server.register(SLEEPER, default_environment={"SECONDS": "30"})
-    execution = server.send(actor, "x")
-    server.until(lambda: "begun x" in server.logs(actor, execution), "the first line")
+    actor = server.register(SHELL)
+    execution = server.send(actor, NAP.format(30))
+    server.until(lambda: "begun" in server.logs(actor, execution), "the first line")
     assert server.execution(actor, execution)["status"] == "RUNNING"
     server.call("DELETE", f"/actors/{actor}")
 
 
 def test_a_long_log_is_cut_and_marked_and_the_run_goes_on(server: Server) -> None:
-    actor = server.register(SPEW, default_environment={"LINES": "200000"})
-    execution = server.send(actor, "x")
+    actor = server.register("abaco_test_spew")
+    execution = server.send(actor, "300000")
     assert server.until_final(actor, execution)["exit_code"] == 0
     log = server.logs(actor, execution)
     assert "LOG LIMIT EXCEEDED" in log[-200:]
     assert 1_000_000 <= len(log) < 1_000_200
+    assert log.startswith("1\n2\n3\n")
 
 
 def test_the_image_decides_the_user(server: Server) -> None:
-    actor = server.register(USER)
+    actor = server.register("abaco_test_user")
     execution = server.send(actor, "x")
     server.until_final(actor, execution)
-    assert server.logs(actor, execution) == "uid=4711 gid=4712\n"
+    assert server.logs(actor, execution) == "1234\n5678\n"
 
 
 def test_a_deleted_actor_leaves_nothing_but_its_accounts(server: Server) -> None:
-    actor = server.register(SLEEPER, default_environment={"SECONDS": "600"}, max_workers=1)
-    running = server.send(actor, "running")
+    actor = server.register(SHELL, max_workers=1)
+    running = server.send(actor, NAP.format(600))
     queued = server.send(actor, "queued")
     server.until_status(actor, running, "RUNNING")
     server.call("DELETE", f"/actors/{actor}")

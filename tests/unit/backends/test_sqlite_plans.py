@@ -1,0 +1,249 @@
+"""No cost grows with history: what every statement reads, and how much work it is."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from abaco.domain.actor import Actor, ActorStatus
+from abaco.domain.execution import HaltReason
+from abaco.domain.worker import WorkerStatus
+from abaco.ports.store import Stores
+from backends.stores.sqlite.actors import SqliteActors
+from backends.stores.sqlite.database import Database, connect, open_database
+from backends.stores.sqlite.executions import SqliteExecutions
+from backends.stores.sqlite.instance import SqliteInstance
+from backends.stores.sqlite.logs import SqliteLogs, SqliteResults
+from backends.stores.sqlite.mailbox import SqliteMailbox
+from backends.stores.sqlite.workers import SqliteWorkers
+from tests.support.records import (
+    NOON,
+    SteppedClock,
+    a_definition,
+    a_message,
+    a_worker,
+    an_actor,
+    an_error_outcome,
+    an_execution,
+    an_outcome,
+    at,
+    new_id,
+)
+from tests.support.stores import add_worker, claim, insert_actor, submit
+
+#: whole tables or indexes that may be walked, because they hold what is live now or is asked for
+MAY_WALK = {
+    "SCAN counters",  # one row
+    "SCAN instance",  # one row
+    "SCAN executions USING INDEX executions_leased",  # what runs now
+    "SCAN mailboxes USING INDEX mailboxes_waiting",  # actors with waiting messages
+    "SCAN workers USING INDEX workers_all",  # all workers were asked for
+    "SCAN actors USING INDEX actors_all",  # a page, in the index's order
+}
+
+#: sorting is for the handful of workers of one actor only
+MAY_SORT = "FROM workers WHERE tenant"
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    async with open_database(tmp_path / "abaco.db", 30.0) as database:
+        yield database
+
+
+@pytest.fixture
+def stores(database: Database) -> Stores:
+    clock = SteppedClock()
+    return Stores(
+        actors=SqliteActors(database, clock),
+        mailbox=SqliteMailbox(database, clock),
+        executions=SqliteExecutions(database),
+        workers=SqliteWorkers(database),
+        logs=SqliteLogs(database, clock),
+        results=SqliteResults(database),
+        instance=SqliteInstance(database),
+    )
+
+
+def _trace(connection: sqlite3.Connection, callback: Callable[[str], object] | None) -> None:
+    connection.set_trace_callback(callback)
+
+
+async def _lists(stores: Stores, actor: Actor) -> None:
+    for tenant in (None, actor.tenant):
+        for owner in (None, actor.owner):
+            for after in (None, actor):
+                await stores.actors.list_actors(tenant=tenant, owner=owner, after=after, limit=2)
+    await stores.actors.get(actor.key)
+    executions = await stores.executions.list_executions(actor.key, limit=1)
+    await stores.executions.list_executions(actor.key, after=executions[0])
+    await stores.executions.list_leased()
+    await stores.executions.totals(actor.key)
+    await stores.executions.counters()
+    await stores.workers.list_workers()
+    await stores.workers.list_workers(actor.key)
+    await stores.mailbox.count(actor.key)
+    await stores.mailbox.backlog()
+    await stores.instance.ping()
+
+
+async def _everything(stores: Stores) -> None:
+    """Call every method of every port, each with effect."""
+    actor = await insert_actor(stores)
+    await submit(stores, actor, 5)
+    worker, other = [
+        await add_worker(stores, actor, WorkerStatus.REQUESTED, create_time=at(n)) for n in range(2)
+    ]
+    await stores.workers.set_status(worker.key, WorkerStatus.READY, expect=set(WorkerStatus))
+    run = (await claim(stores, worker)).execution
+    await stores.mailbox.mark_running(run.key, 1, "c", NOON)
+    await stores.executions.request_halt(run.key, HaltReason.FORCE_QUIT)
+    await _lists(stores, actor)
+    await stores.mailbox.release(run.key, 1, lost=True)
+    run = (await claim(stores, worker)).execution
+    await stores.logs.append(run.key, 0, b"abc", max_bytes=9, expires_at=at(1))
+    await stores.logs.append(run.key, 3, b"def", max_bytes=9, expires_at=at(1))
+    await stores.logs.read(run.key, 4)
+    await stores.logs.expire(at(2))
+    await stores.logs.clear(run.key)
+    await stores.results.push(run.key, b"x", expires_at=at(5))
+    await stores.results.pop(run.key, NOON)
+    await stores.results.expire(at(9))
+    await stores.mailbox.finalize(run.key, 2, an_outcome(), now=NOON)
+    await stores.executions.get(run.key)
+    await stores.workers.get(worker.key)
+    await stores.workers.touch([worker.key], NOON)
+    await stores.mailbox.purge(actor.key, an_error_outcome())
+    await stores.workers.retire_idle(worker.key)
+    await stores.workers.delete(other.key)
+    await stores.actors.set_status(actor.key, ActorStatus.READY, "", expect=set(ActorStatus))
+    await stores.actors.set_state(actor.key, 1)
+    await stores.actors.update(actor.key, a_definition(), new_revision=True, now=NOON)
+    await stores.actors.delete(actor.key)
+    epoch = await stores.instance.acquire("one", NOON, 5)
+    await stores.instance.heartbeat(epoch, NOON, 5)
+    await stores.instance.release(epoch)
+
+
+async def test_no_statement_of_any_method_walks_a_table(
+    stores: Stores, database: Database, tmp_path: Path
+) -> None:
+    statements: list[str] = []
+    await database.write(_trace, statements.append)
+    await database.read(_trace, statements.append)
+    await _everything(stores)
+    await database.write(_trace, None)
+    await database.read(_trace, None)
+    own = {
+        sql.strip()
+        for sql in statements
+        if sql.strip().upper().startswith(("SELECT", "INSERT", "UPDATE", "DELETE"))
+    }
+    assert len(own) > 60  # the trace saw them all
+    walks = []
+    with closing(connect(tmp_path / "abaco.db", 5.0)) as connection:
+        for sql in own:
+            for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}"):
+                detail = row["detail"]
+                if detail.startswith("SCAN") and detail not in MAY_WALK:
+                    walks.append((detail, sql))
+                if "TEMP B-TREE" in detail and MAY_SORT not in sql:
+                    walks.append((detail, sql))
+    assert walks == []
+
+
+async def test_the_check_of_plans_would_notice_a_walk(database: Database) -> None:
+    def plan(connection: sqlite3.Connection) -> list[str]:
+        rows = connection.execute(
+            "EXPLAIN QUERY PLAN SELECT * FROM executions WHERE executor = 'x'"
+        )
+        return [row["detail"] for row in rows]
+
+    (detail,) = await database.read(plan)
+    assert detail.startswith("SCAN")
+    assert detail not in MAY_WALK
+
+
+class Meter:
+    """Counts the steps SQLite's machine takes on both lanes, in tens."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._tens = 0
+
+    def _tick(self) -> int:
+        self._tens += 1
+        return 0
+
+    async def install(self) -> None:
+        for lane in (self._database.write, self._database.read):
+            await lane(lambda connection: connection.set_progress_handler(self._tick, 10))
+
+    async def measure(self, call: Callable[[], Awaitable[Any]]) -> int:
+        before = self._tens
+        await call()
+        return (self._tens - before) * 10
+
+
+async def _grow(stores: Stores, database: Database, actor: Actor, count: int) -> None:
+    """Make a long history and a long queue, and the same for a neighbour."""
+
+    async def add(owner: Actor, number: int) -> None:
+        execution = an_execution(owner, message_received_time=at(number))
+        await stores.mailbox.submit(execution, a_message(execution))
+
+    for owner in (actor, await insert_actor(stores)):
+        await asyncio.gather(*(add(owner, number) for number in range(count)))
+        await stores.mailbox.purge(owner.key, an_error_outcome())
+        await asyncio.gather(*(add(owner, count + number) for number in range(count)))
+    await database.write(lambda connection: connection.execute("ANALYZE").fetchall())
+
+
+async def test_work_does_not_grow_with_history_or_queue(stores: Stores, database: Database) -> None:
+    meter = Meter(database)
+    await meter.install()
+    actor = await insert_actor(stores)
+    worker = await add_worker(stores, actor)
+    await submit(stores, actor, 3)
+
+    async def run() -> None:
+        taken = await claim(stores, worker)
+        key, attempt = taken.execution.key, taken.execution.attempt
+        await stores.mailbox.mark_running(key, attempt, "c", NOON)
+        await stores.mailbox.finalize(key, attempt, an_outcome(), now=NOON)
+
+    async def add() -> None:
+        execution = an_execution(actor, message_received_time=at(10**6))
+        await stores.mailbox.submit(execution, a_message(execution))
+
+    calls: dict[str, Callable[[], Awaitable[Any]]] = {
+        "submit": add,
+        "run": run,
+        "totals": lambda: stores.executions.totals(actor.key),
+        "counters": stores.executions.counters,
+        "count": lambda: stores.mailbox.count(actor.key),
+        "backlog": stores.mailbox.backlog,
+        "leased": stores.executions.list_leased,
+        "page": lambda: stores.executions.list_executions(actor.key, limit=2),
+        "later page": lambda: stores.executions.list_executions(
+            actor.key, after=an_execution(actor, message_received_time=at(0)), limit=2
+        ),
+        "worker": lambda: stores.workers.request(a_worker(actor, id=new_id()), limit=0),
+        "stranger": lambda: stores.mailbox.count(an_actor().key),
+    }
+    before = {name: await meter.measure(call) for name, call in calls.items()}
+    await _grow(stores, database, actor, 1500)
+    for call in calls.values():  # the statements are prepared anew after ANALYZE
+        await call()
+    after = {name: await meter.measure(call) for name, call in calls.items()}
+    grown = {
+        name: (before[name], after[name]) for name in calls if after[name] > before[name] * 1.5 + 50
+    }
+    assert grown == {}
+    assert sum(after.values()) > 100  # the meter ran

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from abaco.domain.actor import ActorKey
+from abaco.domain.execution import ExecutionStatus
+from abaco.domain.ids import ActorId
+from abaco.errors import ConfigError
+from backends.stores.sqlite.database import connect, open_database, prepare
+from backends.stores.sqlite.schema import MIGRATIONS, migrate
+from tests.support.records import NOON, TENANT, SteppedClock, an_outcome, at, execution_key
+from tests.support.stores import check_conservation, opened, store_settings
+
+VERSION_1 = Path(__file__).with_name("schema_v1.sql")
+
+#: a step such as a release might add
+NEXT_STEP = (
+    "ALTER TABLE actors ADD COLUMN cron TEXT",
+    "CREATE TABLE nonces (id TEXT PRIMARY KEY, uses INTEGER NOT NULL) STRICT",
+    "INSERT INTO nonces (id, uses) SELECT id, revision FROM actors",
+)
+
+
+@pytest.fixture
+def old_file(tmp_path: Path) -> Path:
+    """A database as version 1 wrote it."""
+    path = store_settings(tmp_path).database_path
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(VERSION_1.read_text())
+    return path
+
+
+@pytest.fixture
+def old(old_file: Path) -> Iterator[sqlite3.Connection]:
+    with closing(connect(old_file, 5.0)) as connection:
+        yield connection
+
+
+def version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def shape(connection: sqlite3.Connection) -> dict[str, str]:
+    rows = connection.execute(
+        "SELECT type || ' ' || name AS name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
+    )
+    return {row[0]: " ".join(row[1].split()) for row in rows}
+
+
+def test_a_new_file_takes_all_steps(tmp_path: Path) -> None:
+    prepare(tmp_path / "abaco.db", 5.0)
+    with closing(connect(tmp_path / "abaco.db", 5.0)) as connection:
+        assert version(connection) == len(MIGRATIONS)
+        assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+
+
+def test_an_upgraded_file_has_the_shape_of_a_new_one(
+    old: sqlite3.Connection, tmp_path: Path
+) -> None:
+    migrate(old)
+    prepare(tmp_path / "new.db", 5.0)
+    with closing(connect(tmp_path / "new.db", 5.0)) as new:
+        assert shape(old) == shape(new)
+
+
+async def test_what_version_1_stored_is_all_there(old_file: Path, tmp_path: Path) -> None:
+    key = ActorKey(TENANT, ActorId("counter"))
+    async with opened("sqlite", tmp_path, SteppedClock()) as stores:
+        actor = await stores.actors.get(key)
+        assert actor.definition.hints == ("a", "b")
+        assert actor.definition.default_environment == {"K": [1, None]}
+        assert (actor.state, actor.state_version) == ({"count": 2}, 2)
+        ended, running, waiting = await stores.executions.list_executions(key)
+        assert ended.outcome == an_outcome()
+        assert [each.id for each in await stores.executions.list_leased()] == [running.id]
+        assert waiting.status is ExecutionStatus.SUBMITTED
+        log = await stores.logs.read(execution_key(key, "e1"))
+        assert log.data == b"caf\xc3\xa9 \xff\n"
+        assert await stores.results.pop(execution_key(key, "e1"), NOON) == b"\0result"
+        assert await stores.mailbox.finalize(running.key, 1, an_outcome(), now=at(9))
+        assert await stores.instance.acquire("second", at(60), 10) == 2
+        await check_conservation(stores)
+
+
+def test_a_step_leads_from_version_to_version_and_keeps_the_data(
+    old: sqlite3.Connection,
+) -> None:
+    steps = (*MIGRATIONS, NEXT_STEP)
+    migrate(old, steps)
+    assert version(old) == len(steps)
+    assert dict(old.execute("SELECT id, uses FROM nonces").fetchall()) == {"counter": 1}
+    migrate(old, steps)
+    assert version(old) == len(steps)
+    assert old.execute("SELECT count(*) FROM nonces").fetchone()[0] == 1
+
+
+def test_a_step_that_fails_leaves_the_version_before(old: sqlite3.Connection) -> None:
+    before = shape(old)
+    bad = (*NEXT_STEP, "INSERT INTO nowhere VALUES (1)")
+    with pytest.raises(sqlite3.OperationalError, match="nowhere"):
+        migrate(old, (*MIGRATIONS, bad))
+    assert (version(old), shape(old)) == (len(MIGRATIONS), before)
+    assert not old.in_transaction
+    migrate(old, (*MIGRATIONS, NEXT_STEP))
+    assert version(old) == len(MIGRATIONS) + 1
+
+
+_DIE_IN_THE_MIDDLE = """
+import os, signal, sqlite3, sys
+from pathlib import Path
+from backends.stores.sqlite.database import connect
+from backends.stores.sqlite.schema import MIGRATIONS, migrate
+from tests.unit.backends.test_sqlite_schema import NEXT_STEP
+
+connection = connect(Path(sys.argv[1]), 5.0)
+connection.execute("PRAGMA cache_size = 1")
+connection.create_function("die", 0, lambda: os.kill(os.getpid(), signal.SIGKILL))
+migrate(connection, (*MIGRATIONS, (*NEXT_STEP, "SELECT die()")))
+"""
+
+
+def test_a_death_between_the_statements_leaves_the_version_before(old_file: Path) -> None:
+    died = subprocess.run(
+        [sys.executable, "-c", _DIE_IN_THE_MIDDLE, str(old_file)],
+        check=False,
+        timeout=60,
+        cwd=Path(__file__).parents[3],
+    )
+    assert died.returncode == -signal.SIGKILL
+    with closing(connect(old_file, 5.0)) as connection:
+        assert version(connection) == len(MIGRATIONS)
+        assert "table nonces" not in shape(connection)
+        migrate(connection, (*MIGRATIONS, NEXT_STEP))
+        assert dict(connection.execute("SELECT id, uses FROM nonces").fetchall()) == {"counter": 1}
+
+
+def test_two_that_migrate_at_once_take_turns(old_file: Path) -> None:
+    barrier = threading.Barrier(4)
+
+    def run() -> int:
+        with closing(connect(old_file, 10.0)) as connection:
+            barrier.wait()
+            migrate(connection, (*MIGRATIONS, NEXT_STEP))
+            return version(connection)
+
+    with ThreadPoolExecutor(4) as pool:
+        futures = [pool.submit(run) for _ in range(4)]
+    assert {future.result() for future in futures} == {len(MIGRATIONS) + 1}
+    with closing(connect(old_file, 5.0)) as connection:
+        assert connection.execute("SELECT count(*) FROM nonces").fetchone()[0] == 1
+
+
+async def test_a_database_of_a_newer_program_stops_the_start(old_file: Path) -> None:
+    with closing(connect(old_file, 5.0)) as connection:
+        migrate(connection, (*MIGRATIONS, NEXT_STEP))
+        before = shape(connection)
+    with pytest.raises(ConfigError, match="newer Abaco") as caught:
+        async with open_database(old_file, 5.0):
+            pass
+    assert f"version {len(MIGRATIONS) + 1}" in caught.value.message
+    with closing(connect(old_file, 5.0)) as connection:
+        assert shape(connection) == before
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE counters SET accepted = accepted + 1",
+        "UPDATE mailboxes SET queued = -1",
+        "UPDATE messages SET state = 'queued' WHERE state = 'leased'",
+        "UPDATE messages SET state = 'lost'",
+        "UPDATE actors SET create_time = 'noon'",
+        "INSERT INTO counters VALUES (2, 0, 0, 0, 0)",
+        "UPDATE messages SET execution_id = 'nobody'",
+    ],
+)
+def test_the_schema_itself_refuses_what_must_not_be(
+    old: sqlite3.Connection, statement: str
+) -> None:
+    with pytest.raises(sqlite3.IntegrityError):
+        old.execute(statement)
