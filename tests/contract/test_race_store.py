@@ -68,9 +68,25 @@ async def test_one_worker_gets_one_message_however_often_it_asks(stores: Stores)
     await submit(stores, actor, 5)
     worker = await add_worker(stores, actor)
     answers = await asyncio.gather(*(stores.mailbox.claim(worker.key, 1, NOON) for _ in range(8)))
-    assert sum(isinstance(answer, Claim) for answer in answers) == 1
-    assert answers.count(Refusal.NOT_READY) == 7
+    assert len({claim.message.seq for claim in answers if isinstance(claim, Claim)}) == 1
+    assert all(isinstance(claim, Claim) and claim.execution.attempt == 1 for claim in answers)
     assert await stores.mailbox.count(actor.key) == 4
+
+
+async def test_a_claim_whose_answer_was_lost_is_given_again_even_to_a_drained_worker(
+    stores: Stores,
+) -> None:
+    actor = await insert_actor(stores)
+    await submit(stores, actor, 2)
+    worker = await add_worker(stores, actor)
+    first = await stores.mailbox.claim(worker.key, 1, NOON)
+    await stores.workers.set_status(
+        worker.key, WorkerStatus.SHUTDOWN_REQUESTED, expect={WorkerStatus.BUSY}
+    )
+    assert await stores.mailbox.claim(worker.key, 1, NOON) == first
+    assert isinstance(first, Claim)
+    await stores.mailbox.finalize(first.execution.key, 1, an_outcome(), now=NOON)
+    assert await stores.mailbox.claim(worker.key, 1, NOON) is Refusal.NOT_READY
 
 
 async def test_a_stateful_actor_never_runs_two(stores: Stores) -> None:

@@ -158,6 +158,7 @@ CREATE INDEX mailboxes_waiting ON mailboxes (tenant, actor_id) WHERE queued > 0;
 CREATE INDEX executions_of_actor ON executions (tenant, actor_id, message_received_time, id);
 CREATE INDEX executions_leased ON executions (message_received_time, id, actor_id, tenant) WHERE worker_id IS NOT NULL AND finish_time IS NULL;
 CREATE INDEX messages_queued ON messages (tenant, actor_id, seq) WHERE state = 'queued';
+CREATE INDEX messages_leased ON messages (tenant, actor_id, lease_owner) WHERE state = 'leased';
 CREATE INDEX workers_all ON workers (create_time, id, actor_id, tenant);
 CREATE INDEX logs_expiring ON logs (expires_at) WHERE expires_at IS NOT NULL;
 CREATE INDEX results_of_execution ON results (tenant, actor_id, execution_id, seq);

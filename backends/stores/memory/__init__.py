@@ -1,0 +1,29 @@
+"""The memory store: for tests and trials. Nothing survives a stop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from abaco.config import Settings
+from abaco.ports.clock import Clock
+from abaco.ports.store import Stores
+from backends.stores.memory.actors import MemoryActors, MemoryWorkers
+from backends.stores.memory.mailbox import MemoryExecutions, MemoryMailbox
+from backends.stores.memory.output import MemoryInstance, MemoryLogs, MemoryResults
+from backends.stores.memory.state import State
+
+
+@asynccontextmanager
+async def open_stores(settings: Settings, clock: Clock) -> AsyncIterator[Stores]:
+    """Open an empty store. No setting matters to it."""
+    state = State(clock)
+    yield Stores(
+        actors=MemoryActors(state),
+        mailbox=MemoryMailbox(state),
+        executions=MemoryExecutions(state),
+        workers=MemoryWorkers(state),
+        logs=MemoryLogs(state),
+        results=MemoryResults(state),
+        instance=MemoryInstance(state),
+    )

@@ -1,0 +1,195 @@
+"""Actors and workers in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from abaco.domain.actor import RUNNABLE, Actor, ActorDefinition, ActorKey, ActorStatus
+from abaco.domain.ids import Tenant
+from abaco.domain.worker import VIABLE, Worker, WorkerKey, WorkerStatus
+from abaco.ports.store import ActorStore, WorkerStore
+from backends.stores import rules
+from backends.stores.memory.state import State, copy_actor
+
+
+class MemoryActors(ActorStore):
+    """Actors in a dictionary."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def _actor(self, key: ActorKey) -> Actor:
+        actor = self._state.actors.get(key)
+        if actor is None:
+            raise rules.no_actor(key)
+        return actor
+
+    def _open_actor(self, key: ActorKey) -> Actor:
+        actor = self._actor(key)
+        rules.check_open(key, actor.status)
+        return actor
+
+    def _put(self, actor: Actor) -> Actor:
+        self._state.actors[actor.key] = copy_actor(actor)
+        return copy_actor(actor)
+
+    async def insert(self, actor: Actor) -> None:
+        """Add an actor."""
+        if actor.key in self._state.actors:
+            raise rules.already_exists("an actor", actor.id)
+        self._put(actor)
+
+    async def get(self, key: ActorKey) -> Actor:
+        """Return the actor."""
+        return copy_actor(self._actor(key))
+
+    async def list_actors(
+        self,
+        *,
+        tenant: Tenant | None = None,
+        owner: str | None = None,
+        after: Actor | None = None,
+        limit: int = 1000,
+    ) -> list[Actor]:
+        """Page actors by (create_time, id, tenant)."""
+        found = [
+            actor
+            for actor in self._state.actors.values()
+            if tenant in (None, actor.tenant)
+            and owner in (None, actor.owner)
+            and (after is None or _place(actor) > _place(after))
+        ]
+        return [copy_actor(actor) for actor in sorted(found, key=_place)[:limit]]
+
+    async def update(
+        self,
+        key: ActorKey,
+        definition: ActorDefinition,
+        *,
+        new_revision: bool,
+        now: datetime,
+        expect_revision: int | None = None,
+    ) -> Actor:
+        """Replace the definition."""
+        actor = self._open_actor(key)
+        rules.check_expected("the revision", actor.revision, expect_revision)
+        return self._put(
+            replace(
+                actor,
+                definition=definition,
+                last_update_time=now,
+                status=ActorStatus.SUBMITTED if new_revision else actor.status,
+                status_message="",
+                revision=actor.revision + new_revision,
+            )
+        )
+
+    async def set_status(
+        self,
+        key: ActorKey,
+        status: ActorStatus,
+        message: str,
+        *,
+        expect: Collection[ActorStatus],
+        revision: int | None = None,
+    ) -> bool:
+        """Compare-and-set the status and its message."""
+        actor = self._actor(key)
+        if actor.status not in expect or revision not in (None, actor.revision):
+            return False
+        self._put(replace(actor, status=status, status_message=message))
+        return True
+
+    async def set_state(
+        self, key: ActorKey, state: Any, *, expect_version: int | None = None
+    ) -> Actor:
+        """Replace the state blob."""
+        actor = self._open_actor(key)
+        rules.check_expected("the state's version", actor.state_version, expect_version)
+        return self._put(replace(actor, state=state, state_version=actor.state_version + 1))
+
+    async def delete(self, key: ActorKey) -> None:
+        """Remove the actor and all that is only its own."""
+        state = self._state
+        state.drop_queued(key, rules.deletion(state.clock.now()))
+        state.actors.pop(key, None)
+        state.workers.pop(key, None)
+        for store in (state.logs, state.results):
+            for execution in [each for each in store if each.actor == key]:
+                del store[execution]
+
+
+class MemoryWorkers(WorkerStore):
+    """Worker records in a dictionary per actor."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def _worker(self, key: WorkerKey) -> Worker:
+        worker = self._state.find_worker(key)
+        if worker is None:
+            raise rules.no_worker(key)
+        return worker
+
+    async def request(self, worker: Worker, *, limit: int) -> bool:
+        """Insert the record if there is room in the pool."""
+        actor = self._state.actors.get(worker.key.actor)
+        if actor is None or actor.status not in RUNNABLE or actor.revision != worker.revision:
+            return False
+        pool = self._state.workers[actor.key]
+        if sum(each.status in VIABLE for each in pool.values()) >= limit:
+            return False
+        if worker.id in pool:
+            raise rules.already_exists("a worker", worker.id)
+        pool[worker.id] = worker
+        return True
+
+    async def get(self, key: WorkerKey) -> Worker:
+        """Return the worker."""
+        return self._worker(key)
+
+    async def list_workers(self, actor: ActorKey | None = None) -> list[Worker]:
+        """Return the workers of one actor or of all, by (create_time, id)."""
+        pools = (
+            self._state.workers.values() if actor is None else [self._state.workers.get(actor, {})]
+        )
+        found = [worker for pool in pools for worker in pool.values()]
+        return sorted(found, key=lambda worker: (worker.create_time, *reversed(worker.key)))
+
+    async def set_status(
+        self, key: WorkerKey, status: WorkerStatus, *, expect: Collection[WorkerStatus]
+    ) -> bool:
+        """Compare-and-set the status."""
+        worker = self._worker(key)
+        if worker.status not in expect:
+            return False
+        is_error = status is WorkerStatus.ERROR
+        previous = worker.status if is_error else worker.previous_status
+        self._state.put_worker(replace(worker, status=status, previous_status=previous))
+        return True
+
+    async def retire_idle(self, key: WorkerKey) -> bool:
+        """Set READY -> SHUTTING_DOWN if nothing waits."""
+        worker = self._worker(key)
+        if worker.status is not WorkerStatus.READY or self._state.find_box(key.actor).queued:
+            return False
+        self._state.put_worker(replace(worker, status=WorkerStatus.SHUTTING_DOWN))
+        return True
+
+    async def touch(self, keys: Collection[WorkerKey], now: datetime) -> None:
+        """Stamp last_health_check_time."""
+        for key in keys:
+            worker = self._state.find_worker(key)
+            if worker is not None:
+                self._state.put_worker(replace(worker, last_health_check_time=now))
+
+    async def delete(self, key: WorkerKey) -> None:
+        """Remove the record."""
+        self._state.workers.get(key.actor, {}).pop(key.id, None)
+
+
+def _place(actor: Actor) -> tuple[datetime, str, str]:
+    return actor.create_time, actor.id, actor.tenant

@@ -1,0 +1,197 @@
+"""What the memory store keeps, and the steps its ports share.
+
+One thread, and no method waits in its middle, so each is atomic. Records are frozen; the JSON
+values inside are copied on their way in and out, so that nobody can reach into the store.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict, deque
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from abaco.domain.actor import Actor, ActorKey
+from abaco.domain.execution import FINAL, Execution, ExecutionKey, Outcome
+from abaco.domain.ids import ExecutionId, WorkerId
+from abaco.domain.message import Message
+from abaco.domain.worker import Worker, WorkerKey, WorkerStatus
+from abaco.ports.clock import Clock
+from abaco.ports.store import Counters
+from backends.stores.rules import copy_json
+
+
+@dataclass(slots=True)
+class Box:
+    """One actor's mailbox and totals. Outlives the actor, as its executions do."""
+
+    last_seq: int = 0
+    #: every row, by seq
+    messages: dict[int, Message] = field(default_factory=dict)
+    #: heap of the queued rows' seqs
+    waiting: list[int] = field(default_factory=list)
+    count: int = 0
+    cpu_ns: int = 0
+    io_bytes: int = 0
+    runtime_ms: int = 0
+
+    @property
+    def queued(self) -> int:
+        """How many messages wait."""
+        return len(self.waiting)
+
+    @property
+    def leased(self) -> int:
+        """How many messages are with a worker."""
+        return len(self.messages) - len(self.waiting)
+
+
+@dataclass(slots=True)
+class Log:
+    """One execution's log. ``bytes_seen`` stays when the text has expired."""
+
+    #: place of the first stored byte in all output
+    start: int = 0
+    data: bytes = b""
+    bytes_seen: int = 0
+    is_truncated: bool = False
+    expires_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class Result:
+    """One result that was not read yet."""
+
+    data: bytes
+    expires_at: datetime
+
+
+@dataclass(slots=True)
+class Instance:
+    """Who serves the store. ``holder`` is None when nobody does."""
+
+    epoch: int = 0
+    holder: str | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class State:
+    """Everything the store holds."""
+
+    clock: Clock
+    actors: dict[ActorKey, Actor] = field(default_factory=dict)
+    boxes: dict[ActorKey, Box] = field(default_factory=dict)
+    executions: defaultdict[ActorKey, dict[ExecutionId, Execution]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
+    #: seq of the mailbox row of every execution that is not final
+    seqs: dict[ExecutionKey, int] = field(default_factory=dict)
+    workers: defaultdict[ActorKey, dict[WorkerId, Worker]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
+    logs: dict[ExecutionKey, Log] = field(default_factory=dict)
+    results: dict[ExecutionKey, deque[Result]] = field(default_factory=dict)
+    instance: Instance = field(default_factory=Instance)
+    counters: Counters = field(
+        default_factory=lambda: Counters(accepted=0, queued=0, leased=0, final=0)
+    )
+
+    def count(self, *, accepted: int = 0, queued: int = 0, leased: int = 0, final: int = 0) -> None:
+        """Move the conservation counters."""
+        past = self.counters
+        self.counters = Counters(
+            accepted=past.accepted + accepted,
+            queued=past.queued + queued,
+            leased=past.leased + leased,
+            final=past.final + final,
+        )
+
+    def find_box(self, key: ActorKey) -> Box:
+        """Return an actor's mailbox; an empty one, which is not kept, when there is none."""
+        return self.boxes.get(key) or Box()
+
+    def find_execution(self, key: ExecutionKey) -> Execution | None:
+        """Look an execution up."""
+        return self.executions.get(key.actor, {}).get(key.id)
+
+    def find_worker(self, key: WorkerKey) -> Worker | None:
+        """Look a worker up."""
+        return self.workers.get(key.actor, {}).get(key.id)
+
+    def find_run(self, key: ExecutionKey, attempt: int) -> Execution | None:
+        """Return the execution if its message is leased in this very attempt: the fence."""
+        found = self.find_execution(key)
+        if found is None or found.status in FINAL or found.worker_id is None:
+            return None
+        return found if found.attempt == attempt else None
+
+    def put_execution(self, execution: Execution) -> None:
+        """Store an execution in place of the one with its key."""
+        self.executions[execution.key.actor][execution.id] = execution
+
+    def put_worker(self, worker: Worker) -> None:
+        """Store a worker in place of the one with its key."""
+        self.workers[worker.key.actor][worker.id] = worker
+
+    def finish(self, execution: Execution, outcome: Outcome) -> None:
+        """End an execution: its row goes, its record and its actor's totals are completed."""
+        own = replace(outcome, final_state=copy_json(outcome.final_state))
+        self.put_execution(replace(execution, status=outcome.status, outcome=own))
+        box = self.boxes[execution.key.actor]
+        del box.messages[self.seqs.pop(execution.key)]
+        box.cpu_ns += outcome.cpu_ns
+        box.io_bytes += outcome.io_bytes
+        box.runtime_ms += outcome.runtime_ms
+
+    def drop_queued(self, key: ActorKey, outcome: Outcome) -> list[ExecutionId]:
+        """Finish all executions whose messages wait; their ids in the queue's order."""
+        box = self.find_box(key)
+        dropped = [box.messages[heapq.heappop(box.waiting)] for _ in range(box.queued)]
+        for message in dropped:
+            self.finish(self.executions[key][message.execution_id], outcome)
+        self.count(queued=-len(dropped), final=len(dropped))
+        return [message.execution_id for message in dropped]
+
+    def free_worker(self, execution: Execution, now: datetime | None) -> None:
+        """Turn the leasing worker BUSY -> READY; ``now`` stamps its last execution."""
+        if execution.worker_id is None:
+            return
+        worker = self.find_worker(
+            WorkerKey(execution.tenant, execution.actor_id, execution.worker_id)
+        )
+        if worker is not None:
+            is_busy = worker.status is WorkerStatus.BUSY
+            self.put_worker(
+                replace(
+                    worker,
+                    status=WorkerStatus.READY if is_busy else worker.status,
+                    last_execution_time=now or worker.last_execution_time,
+                )
+            )
+
+
+def copy_actor(actor: Actor) -> Actor:
+    """Copy the JSON values of an actor."""
+    definition = actor.definition
+    environment = copy_json(definition.default_environment)
+    return replace(
+        actor,
+        state=copy_json(actor.state),
+        definition=replace(definition, default_environment=environment),
+    )
+
+
+def copy_message(message: Message) -> Message:
+    """Copy the JSON values of a message."""
+    return replace(
+        message, body=copy_json(message.body), environment=copy_json(message.environment)
+    )
+
+
+def copy_execution(execution: Execution) -> Execution:
+    """Copy the JSON values of an execution."""
+    outcome = execution.outcome
+    if outcome is None:
+        return execution
+    return replace(execution, outcome=replace(outcome, final_state=copy_json(outcome.final_state)))

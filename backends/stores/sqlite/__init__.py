@@ -1,0 +1,39 @@
+"""The embedded store: one SQLite file, durable, no service to run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from abaco.config import Settings
+from abaco.ports.clock import Clock
+from abaco.ports.store import Stores
+from backends.stores.sqlite.actors import SqliteActors
+from backends.stores.sqlite.database import open_database
+from backends.stores.sqlite.executions import SqliteExecutions
+from backends.stores.sqlite.instance import SqliteInstance
+from backends.stores.sqlite.logs import SqliteLogs, SqliteResults
+from backends.stores.sqlite.mailbox import SqliteMailbox
+from backends.stores.sqlite.workers import SqliteWorkers
+
+
+@asynccontextmanager
+async def open_stores(settings: Settings, clock: Clock) -> AsyncIterator[Stores]:
+    """Open the database file, making or upgrading it as needed.
+
+    On leaving, what was accepted is committed first.
+
+    Raises:
+        ConfigError: The file cannot be used; says which key to change and how.
+
+    """
+    async with open_database(settings.database_path, settings.store.timeout_s) as database:
+        yield Stores(
+            actors=SqliteActors(database, clock),
+            mailbox=SqliteMailbox(database, clock),
+            executions=SqliteExecutions(database),
+            workers=SqliteWorkers(database),
+            logs=SqliteLogs(database, clock),
+            results=SqliteResults(database),
+            instance=SqliteInstance(database),
+        )

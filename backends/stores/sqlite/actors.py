@@ -1,0 +1,215 @@
+"""Actors in SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+from abaco.domain.actor import Actor, ActorDefinition, ActorKey, ActorStatus
+from abaco.domain.ids import Tenant
+from abaco.ports.clock import Clock
+from abaco.ports.store import ActorStore
+from backends.stores import rules
+from backends.stores.sqlite.counts import drop_queued
+from backends.stores.sqlite.database import Database
+from backends.stores.sqlite.rows import (
+    IF_ABSENT,
+    Values,
+    actor_values,
+    definition_text,
+    first,
+    insert_sql,
+    to_actor,
+)
+
+_COLUMNS = (
+    "tenant", "id", "owner", "api_server", "definition", "create_time", "last_update_time",
+    "status", "status_message", "revision", "state", "state_version",
+)  # fmt: skip
+_INSERT = insert_sql("actors", _COLUMNS, on_conflict=IF_ABSENT)
+
+#: what goes with the actor; workers go by their foreign key
+_OWN_TABLES = ("logs", "log_chunks", "results")
+
+
+class SqliteActors(ActorStore):
+    """Actors as rows."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def insert(self, actor: Actor) -> None:
+        """Add an actor."""
+        await self._database.write(_insert, actor.key, actor_values(actor))
+
+    async def get(self, key: ActorKey) -> Actor:
+        """Return the actor."""
+        return await self._database.read(get_actor, key)
+
+    async def list_actors(
+        self,
+        *,
+        tenant: Tenant | None = None,
+        owner: str | None = None,
+        after: Actor | None = None,
+        limit: int = 1000,
+    ) -> list[Actor]:
+        """Page actors by (create_time, id, tenant)."""
+        return await self._database.read(_list, tenant, owner, after, limit)
+
+    async def update(
+        self,
+        key: ActorKey,
+        definition: ActorDefinition,
+        *,
+        new_revision: bool,
+        now: datetime,
+        expect_revision: int | None = None,
+    ) -> Actor:
+        """Replace the definition."""
+        change = {
+            "tenant": key.tenant,
+            "id": key.id,
+            "definition": definition_text(definition),
+            "now": rules.to_micros(now),
+            "step": int(new_revision),
+        }
+        return await self._database.write(_update, key, change, expect_revision)
+
+    async def set_status(
+        self,
+        key: ActorKey,
+        status: ActorStatus,
+        message: str,
+        *,
+        expect: Collection[ActorStatus],
+        revision: int | None = None,
+    ) -> bool:
+        """Compare-and-set the status and its message."""
+        return await self._database.write(_set_status, key, status, message, expect, revision)
+
+    async def set_state(
+        self, key: ActorKey, state: Any, *, expect_version: int | None = None
+    ) -> Actor:
+        """Replace the state blob."""
+        text = rules.encode_json(state)
+        return await self._database.write(_set_state, key, text, expect_version)
+
+    async def delete(self, key: ActorKey) -> None:
+        """Remove the actor and all that is only its own."""
+        await self._database.write(_delete, key, self._clock.now())
+
+
+def get_actor(connection: sqlite3.Connection, key: ActorKey) -> Actor:
+    """Read an actor. Raises NotFoundError."""
+    row = first(connection.execute("SELECT * FROM actors WHERE tenant = ? AND id = ?", key))
+    if row is None:
+        raise rules.no_actor(key)
+    return to_actor(row)
+
+
+def _get_open(connection: sqlite3.Connection, key: ActorKey) -> Actor:
+    actor = get_actor(connection, key)
+    rules.check_open(key, actor.status)
+    return actor
+
+
+def _insert(connection: sqlite3.Connection, key: ActorKey, values: Values) -> None:
+    if not connection.execute(_INSERT, values).rowcount:
+        raise rules.already_exists("an actor", key.id)
+    connection.execute(
+        "INSERT INTO mailboxes (tenant, actor_id) VALUES (?, ?) ON CONFLICT DO NOTHING", key
+    )
+
+
+def list_sql(*, has_tenant: bool, has_owner: bool, has_after: bool) -> str:
+    """Write the query of a page of actors; each form has an index that fits."""
+    conditions = ["tenant = :tenant"] * has_tenant + ["owner = :owner"] * has_owner
+    # with the tenant fixed, it has no part in the order
+    order = "create_time, id" if has_tenant else "create_time, id, tenant"
+    if has_after:
+        place = ":after_time, :after_id" if has_tenant else ":after_time, :after_id, :after_tenant"
+        conditions.append(f"({order}) > ({place})")
+    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    return f"SELECT * FROM actors {where} ORDER BY {order} LIMIT :limit"  # noqa: S608 - constants
+
+
+def _list(
+    connection: sqlite3.Connection,
+    tenant: Tenant | None,
+    owner: str | None,
+    after: Actor | None,
+    limit: int,
+) -> list[Actor]:
+    sql = list_sql(
+        has_tenant=tenant is not None, has_owner=owner is not None, has_after=after is not None
+    )
+    values: dict[str, Any] = {"tenant": tenant, "owner": owner, "limit": limit}
+    if after is not None:
+        values["after_time"] = rules.to_micros(after.create_time)
+        values["after_id"], values["after_tenant"] = after.id, after.tenant
+    return [to_actor(row) for row in connection.execute(sql, values)]
+
+
+def _update(
+    connection: sqlite3.Connection, key: ActorKey, change: Values, expect_revision: int | None
+) -> Actor:
+    actor = _get_open(connection, key)
+    rules.check_expected("the revision", actor.revision, expect_revision)
+    connection.execute(
+        """
+        UPDATE actors SET definition = :definition, last_update_time = :now, status_message = '',
+            revision = revision + :step, status = iif(:step, 'SUBMITTED', status)
+        WHERE tenant = :tenant AND id = :id
+        """,
+        change,
+    )
+    return get_actor(connection, key)
+
+
+def _set_status(
+    connection: sqlite3.Connection,
+    key: ActorKey,
+    status: ActorStatus,
+    message: str,
+    expect: Collection[ActorStatus],
+    revision: int | None,
+) -> bool:
+    row = first(
+        connection.execute("SELECT status, revision FROM actors WHERE tenant = ? AND id = ?", key)
+    )
+    if row is None:
+        raise rules.no_actor(key)
+    if row["status"] not in expect or revision not in (None, row["revision"]):
+        return False
+    connection.execute(
+        "UPDATE actors SET status = ?, status_message = ? WHERE tenant = ? AND id = ?",
+        (str(status), message, *key),
+    )
+    return True
+
+
+def _set_state(
+    connection: sqlite3.Connection, key: ActorKey, text: str, expect_version: int | None
+) -> Actor:
+    actor = _get_open(connection, key)
+    rules.check_expected("the state's version", actor.state_version, expect_version)
+    connection.execute(
+        "UPDATE actors SET state = ?, state_version = state_version + 1"
+        " WHERE tenant = ? AND id = ?",
+        (text, *key),
+    )
+    return get_actor(connection, key)
+
+
+def _delete(connection: sqlite3.Connection, key: ActorKey, now: datetime) -> None:
+    drop_queued(connection, key, rules.deletion(now))
+    for table in _OWN_TABLES:
+        connection.execute(
+            f"DELETE FROM {table} WHERE tenant = ? AND actor_id = ?",  # noqa: S608 - constant
+            key,
+        )
+    connection.execute("DELETE FROM actors WHERE tenant = ? AND id = ?", key)
