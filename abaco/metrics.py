@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 LOOP_LAG_SECONDS = Histogram(
     "abaco_loop_lag_seconds",
@@ -20,4 +20,9 @@ STAGE_SECONDS = Histogram(
     "Seconds spent in each stage of an execution.",
     labelnames=("stage",),
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
+)
+MESSAGES = Gauge(
+    "abaco_messages",
+    "Messages by where they are; accepted is the sum of the others at any moment.",
+    labelnames=("state",),
 )

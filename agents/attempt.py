@@ -258,7 +258,7 @@ class Attempt:
 
     async def _await_exit(self, running: Running) -> life.Stimulus:
         ended = await running.wait()
-        if ended.exit_code in life.SIGNALLED_EXITS and not ended.oom_killed:
+        if ended.exit_code in {*life.SIGNALLED_EXITS, life.UNSEEN_EXIT} and not ended.oom_killed:
             # An engine that is being stopped ends its containers first: see whether it is there.
             await self._kit.driver.info()
         return life.Exited(ended)

@@ -8,6 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from abaco.domain.health import AgentReport, CheckReport
 from abaco.operations.services import Services
+from abaco.operations.usage import measure
 from handlers.auth import Authenticator
 from handlers.base import BaseHandler
 from handlers.rendering import render_agents, render_checks
@@ -67,6 +68,7 @@ class MetricsHandler(BaseHandler):
 
     needs_caller = False
 
-    def get(self) -> None:
-        """Write them."""
+    async def get(self) -> None:
+        """Write them, those of the store as they are now."""
+        await measure(self.services)
         self.reply_raw(generate_latest(), CONTENT_TYPE_LATEST)

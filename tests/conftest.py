@@ -7,7 +7,7 @@ from collections.abc import Generator
 import pytest
 
 #: the fixture ``engine``: private Docker and Podman
-pytest_plugins = ("tests.support.engines",)
+pytest_plugins = ("tests.support.engines", "tests.support.serving")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -168,16 +168,15 @@ async def test_ordinary_containers_are_hardened(lab: Lab) -> None:
     assert b"pid 1\n" not in output, "an init is process 1"
 
 
-async def test_privileged_containers_may_drive_the_engine(lab: Lab) -> None:
+async def test_privileged_containers_may_drive_the_engine(lab: Lab, engine: Engine) -> None:
     script = "grep CapEff /proc/self/status; test -S /var/run/docker.sock && echo socket"
-    try:
-        output, _ = await lab.run(script, privileged=True)
-    except StartFailedError as error:
-        # an engine that does not have all capabilities itself cannot give them
-        assert not look().can_raise_limits
-        assert "lacks capabilities" in error.message
+    if engine.kind == "docker" and not look().can_raise_limits:
+        # what the engine does not have itself it cannot give
+        with pytest.raises(StartFailedError, match="lacks capabilities"):
+            await lab.run(script, privileged=True)
         assert await lab.driver.list_owned() == []
         return
+    output, _ = await lab.run(script, privileged=True)
     assert b"socket" in output
     assert int(output.split()[1], 16) >> 12 & 1, "CAP_NET_ADMIN"
 

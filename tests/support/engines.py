@@ -147,12 +147,16 @@ class Engine(ABC):
         """The engine's description of one container."""
         return self.request("GET", f"{self.base}/containers/{container_id}/json")
 
+    def remove(self, container_id: str) -> None:
+        """Remove a container, by force."""
+        path = f"{self.base}/containers/{container_id}"
+        self.request("DELETE", path, query={"force": "true", "v": "true"})
+
     def remove_all(self) -> None:
         """Remove every container, by force."""
         for container in self.containers():
-            path = f"{self.base}/containers/{container['Id']}"
             with contextlib.suppress(RuntimeError):
-                self.request("DELETE", path, query={"force": "true", "v": "true"})
+                self.remove(container["Id"])
 
     def report(self) -> str:
         """Say what there is, for the message of a failed test."""

@@ -216,6 +216,29 @@ async def test_everything_survives_a_stop(tmp_path: Path) -> None:
         await check_conservation(stores)
 
 
+async def test_delete_leaves_no_row_behind_but_the_accounts(tmp_path: Path) -> None:
+    async with opened("sqlite", tmp_path, SteppedClock()) as stores:
+        actor = await insert_actor(stores)
+        await add_worker(stores, actor)
+        key = (await submit(stores, actor))[0].key
+        await stores.logs.append(key, 0, b"text", max_bytes=9, expires_at=None)
+        await stores.results.push(key, b"result", expires_at=at(60))
+        await stores.actors.delete(actor.key)
+    with closing(sqlite3.connect(store_settings(tmp_path).database_path)) as connection:
+        tables = [row[0] for row in connection.execute("SELECT name FROM pragma_table_list")]
+        rows = {
+            name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0]
+            for name in tables
+            if not name.startswith("sqlite_")
+        }
+    assert {name: count for name, count in rows.items() if count} == {
+        "executions": 1,
+        "mailboxes": 1,
+        "counters": 1,
+        "instance": 1,
+    }
+
+
 async def test_two_processes_share_a_file_without_harm(tmp_path: Path) -> None:
     clock = SteppedClock()
     async with opened("sqlite", tmp_path, clock) as one, opened("sqlite", tmp_path, clock) as two:

@@ -153,11 +153,27 @@ def test_an_engine_that_comes_back_with_the_container_changes_nothing() -> None:
     assert final.status is ExecutionStatus.COMPLETE
 
 
-@pytest.mark.parametrize("code", [137, 143])
+@pytest.mark.parametrize("code", [137, 143, 255])
 def test_a_container_stopped_together_with_its_engine_runs_again(code: int) -> None:
     machine = a_machine()
     play(machine, STARTED, EngineLost(), STARTED, Exited(an_exit(code)))
     assert play(machine, LogCompleted()) == [Release(is_lost=True)]
+
+
+@pytest.mark.parametrize(("code", "again"), [(137, False), (143, False), (0, False), (255, True)])
+def test_an_end_while_this_process_was_dead_counts_unless_the_engine_missed_it(
+    code: int, again: bool
+) -> None:
+    machine = a_machine(has_started=True)
+    play(machine, EngineLost(), STARTED, Exited(an_exit(code)))
+    (settle,) = play(machine, LogCompleted())
+    assert isinstance(settle, Release) == again
+
+
+@pytest.mark.parametrize("code", [137, 143, 255])
+def test_without_an_outage_any_exit_code_is_the_programs_own(code: int) -> None:
+    (final,) = play(a_machine(), STARTED, Exited(an_exit(code)), LogCompleted())
+    assert isinstance(final, Finalize)
 
 
 def test_a_memory_kill_during_an_outage_is_the_programs_own() -> None:

@@ -11,9 +11,8 @@ from tests.support.engines import Engine
 from tests.support.server import Server, a_server
 
 
-@pytest.fixture
-def settings(engine: Engine) -> dict[str, str]:
-    """What the server is told that differs from its defaults; tests may add to it."""
+def settings_for(engine: Engine) -> dict[str, str]:
+    """What a server on this engine is told that differs from its defaults."""
     return {
         "engine.driver": engine.kind,
         f"engine.{engine.kind}_socket": engine.endpoint,
@@ -24,7 +23,7 @@ def settings(engine: Engine) -> dict[str, str]:
 
 
 @pytest.fixture
-def server(engine: Engine, settings: dict[str, str], tmp_path: Path) -> Iterator[Server]:
-    """A server on a fresh data directory; afterwards no container of its may be left."""
-    with a_server(tmp_path, settings) as server:
+def server(engine: Engine, tmp_path: Path) -> Iterator[Server]:
+    """A server on a fresh data directory."""
+    with a_server(tmp_path, settings_for(engine)) as server:
         yield server
