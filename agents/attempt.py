@@ -286,9 +286,18 @@ class Attempt:
         try:
             self._running = await self._kit.driver.adopt(container_id)
         except StartFailedError:  # created, never started: nothing of the user's ran
-            await self._kit.driver.remove(container_id)
+            await self._remove_unstarted(container_id)
             return life.ContainerLost()
         return life.Started(self._running.container_id, self._running.started_at)
+
+    async def _remove_unstarted(self, container_id: str) -> None:
+        """Remove a container before its message runs in another: it must not start after all."""
+        try:
+            await self._kit.driver.remove(container_id)
+        except UNCERTAIN:
+            raise
+        except DriverError as error:  # what an engine cannot remove it will not start either
+            _log.warning("container %s is left to the sweep: %s", container_id[:12], error)
 
     async def _look_up(self) -> str:
         for owned in await self._kit.driver.list_owned():

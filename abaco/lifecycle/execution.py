@@ -335,6 +335,8 @@ class AttemptMachine:
         state = dict(ended.state)
         if self.halt is not None:
             state["AbacoReason"] = self.halt.value
+        if self._was_uncertain:  # the engine may have dropped output while it was away
+            state["AbacoEngineOutage"] = True
         return self._settle(Finalize(ExecutionStatus.COMPLETE, exit=ended, final_state=state))
 
     def _settle_lost(self, reason: str) -> list[Instruction]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -142,19 +143,24 @@ async def test_ten_at_once_pull_once(lab: Lab, registry: Registry) -> None:
     assert len(layers) == len(set(layers))
 
 
-async def silent_server() -> asyncio.Server:
+@asynccontextmanager
+async def silent_server() -> AsyncIterator[str]:
     """Accept connections, and never answer."""
+    writers: list[asyncio.StreamWriter] = []
 
     async def ignore(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         await reader.read()
-        writer.close()
 
-    return await asyncio.start_server(ignore, "127.0.0.1", 0)
+    async with await asyncio.start_server(ignore, "127.0.0.1", 0) as server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        for writer in writers:
+            writer.close()
+            await asyncio.gather(writer.wait_closed(), return_exceptions=True)
 
 
 async def test_registry_that_does_not_answer_times_out(lab: Lab) -> None:
-    async with await silent_server() as server:
-        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with silent_server() as address:
         with pytest.raises(EngineTimeoutError, match="longer than 1 s"):
             await lab.driver.ensure_image(f"{address}/none", PullPolicy.IF_NOT_PRESENT, timeout_s=1)
     assert (await lab.driver.info()).version

@@ -282,7 +282,7 @@ class PrivatePodman(Engine):
         super().__init__()
         here = self.directory
         needs = engine_needs(look())
-        self._options = [
+        self.options = [
             *podman_options(here),
             *(["--runtime", needs.runtime] if needs.runtime else []),
             *(["--cgroup-manager", needs.cgroup_manager] if needs.cgroup_manager else []),
@@ -299,7 +299,7 @@ class PrivatePodman(Engine):
         }
 
     def command(self) -> list[str]:
-        return ["podman", *self._options, "system", "service", "--time", "0", self.endpoint]
+        return ["podman", *self.options, "system", "service", "--time", "0", self.endpoint]
 
     def import_image(self, name: str, tar: bytes, config: ImageConfig) -> None:
         query = {"reference": f"localhost/{name}", "changes": config.changes()}

@@ -82,7 +82,9 @@ async def running_registry() -> AsyncIterator[Registry]:
                 (r"/v2/(.+)/blobs/([^/]+)", _Blob, given),
             ],
             log_function=lambda handler: None,
-        )
+        ),
+        # engines try TLS first, and wait long for an answer to that
+        idle_connection_timeout=0.2,
     )
     sockets = bind_sockets(0, "127.0.0.1")
     server.add_sockets(sockets)

@@ -151,6 +151,7 @@ def test_an_engine_that_comes_back_with_the_container_changes_nothing() -> None:
     (final,) = play(machine, Exited(an_exit(0)), LogCompleted())
     assert isinstance(final, Finalize)
     assert final.status is ExecutionStatus.COMPLETE
+    assert final.final_state == {"ExitCode": 0, "AbacoEngineOutage": True}
 
 
 @pytest.mark.parametrize("code", [137, 143, 255])

@@ -1,0 +1,209 @@
+"""The calls on containers that engines share, and the few in which they differ."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from abaco.errors import ContainerMissingError, DriverError
+from abaco.ports.driver import ContainerSpec
+from backends.drivers.engine_http import EngineHttp
+from backends.drivers.engine_stream import Stream
+from backends.drivers.engine_wire import EngineReplyError, Query
+from backends.drivers.labels import INSTANCE
+from backends.drivers.state import Inspection, read_inspection
+
+log = logging.getLogger(__name__)
+
+#: seconds between tries to remove a container the engine is still busy with; about 10 s in all
+REMOVE_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0, 2.0, 3.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All an engine is told when a container is created."""
+
+    name: str
+    spec: ContainerSpec
+    environment: Mapping[str, str]
+    labels: Mapping[str, str]
+    network: str
+    #: bytes of output the engine keeps
+    log_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an engine's bare state does not say reliably, in Docker's terms."""
+
+    exit_code: int
+    oom_killed: bool
+
+
+class Dialect(Protocol):
+    """In what one engine's container calls differ from another's."""
+
+    #: prefix of the paths
+    base: str
+    #: query name of the grace in a stop call
+    grace_name: str
+    #: more of the query of a remove call
+    remove_query: Query
+
+    @abstractmethod
+    def create_body(self, plan: Plan) -> dict[str, Any]:
+        """Spell a plan as the body of a create call."""
+
+    @abstractmethod
+    async def start(self, container_id: str, spec: ContainerSpec) -> None:
+        """Start the program. Raises EngineReplyError."""
+
+    @abstractmethod
+    def attach(self, seen: Inspection) -> None:
+        """Take notice of a container that runs already."""
+
+    @abstractmethod
+    async def ended(self, container_id: str) -> None:
+        """Wait until the engine says that the container ended. Raises EngineReplyError."""
+
+    @abstractmethod
+    async def judge(self, seen: Inspection) -> Verdict:
+        """Say how an ended container ended; may be asked again."""
+
+    @abstractmethod
+    async def forget(self, container_id: str) -> None:
+        """Drop what is kept about a container. Idempotent."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Drop everything."""
+
+
+class Containers:
+    """Calls on the containers of one engine, with the engine's faults mapped."""
+
+    def __init__(self, http: EngineHttp, dialect: Dialect) -> None:
+        self._http = http
+        self._dialect = dialect
+
+    async def create(self, plan: Plan) -> str:
+        """Create a container and return its id. Raises EngineReplyError."""
+        reply = await self._http.call(
+            "POST",
+            f"{self._dialect.base}/containers/create",
+            query={"name": plan.name},
+            body=self._dialect.create_body(plan),
+        )
+        return str(reply.json()["Id"])
+
+    async def inspect(self, container_id: str) -> Inspection:
+        """Look at a container, by id or name. Raises ContainerMissingError."""
+        with _absence(container_id):
+            reply = await self._http.call("GET", self._path(container_id, "json"))
+        return read_inspection(reply.json())
+
+    @asynccontextmanager
+    async def logs(self, container_id: str, *, follow: bool) -> AsyncIterator[Stream]:
+        """Open the framed output from its beginning on. Raises ContainerMissingError."""
+        query: Query = {"follow": follow, "stdout": True, "stderr": True}
+        path = self._path(container_id, "logs")
+        with _absence(container_id):
+            async with self._http.stream("GET", path, query=query, answers_late=True) as stream:
+                yield stream
+
+    async def stop(self, container_id: str, grace_s: int, timeout_s: float) -> None:
+        """Stop, or find it stopped or gone."""
+        query = {self._dialect.grace_name: grace_s}
+        try:
+            await self._http.call(
+                "POST", self._path(container_id, "stop"), query=query, timeout_s=timeout_s
+            )
+        except EngineReplyError as error:
+            # whatever it is, the caller looks at the container next
+            log.info("stop of %s: %s", container_id[:12], error.message)
+
+    async def kill(self, container_id: str) -> None:
+        """Send SIGKILL, or find it ended or gone."""
+        try:
+            await self._http.call("POST", self._path(container_id, "kill"))
+        except EngineReplyError as error:
+            log.info("kill of %s: %s", container_id[:12], error.message)
+
+    async def remove(self, container_id: str) -> None:
+        """Kill and remove; tried again while the engine says it is busy with the container.
+
+        Raises:
+            DriverError: The engine was busy to the end.
+
+        """
+        path = f"{self._dialect.base}/containers/{container_id}"
+        await self._dialect.forget(container_id)
+        for pause_s in (*REMOVE_PAUSES_S, None):
+            try:
+                await self._http.call("DELETE", path, query=self._dialect.remove_query)
+            except EngineReplyError as error:
+                if error.status == 404:
+                    return
+                if error.status < 500 and error.status != 409:
+                    raise
+                if pause_s is None:
+                    raise DriverError(
+                        f"container {container_id[:12]} could not be removed", detail=error.text
+                    ) from error
+                log.info("remove of %s is tried again: %s", container_id[:12], error.text)
+                await asyncio.sleep(pause_s)
+            else:
+                return
+
+    async def list(self, instance_id: str) -> list[Mapping[str, Any]]:
+        """List an instance's containers as the engine describes them."""
+        filters = json.dumps({"label": [f"{INSTANCE}={instance_id}"]})
+        path = f"{self._dialect.base}/containers/json"
+        reply = await self._http.call("GET", path, query={"all": True, "filters": filters})
+        # Podman says null when there is none
+        return list(reply.json() or [])
+
+    async def ended(self, container_id: str) -> None:
+        """Wait until the container has ended. Raises ContainerMissingError."""
+        with _absence(container_id):
+            await self._dialect.ended(container_id)
+
+    async def start(self, container_id: str, spec: ContainerSpec) -> None:
+        """Start the program. Raises EngineReplyError."""
+        await self._dialect.start(container_id, spec)
+
+    def attach(self, seen: Inspection) -> None:
+        """Take notice of a container that runs already."""
+        self._dialect.attach(seen)
+
+    async def judge(self, seen: Inspection) -> Verdict:
+        """Say how an ended container ended."""
+        with _absence(seen.container_id):
+            return await self._dialect.judge(seen)
+
+    async def close(self) -> None:
+        """Drop what is kept about containers, and the connections."""
+        await self._dialect.close()
+        self._http.close()
+
+    def _path(self, container_id: str, verb: str) -> str:
+        return f"{self._dialect.base}/containers/{container_id}/{verb}"
+
+
+@contextmanager
+def _absence(container_id: str) -> Iterator[None]:
+    """Map the engine's 404 to ContainerMissingError."""
+    try:
+        yield
+    except EngineReplyError as error:
+        if error.status != 404:
+            raise
+        raise ContainerMissingError(
+            f"the engine knows no container {container_id[:12]}", detail=error.text
+        ) from error

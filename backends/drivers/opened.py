@@ -1,0 +1,31 @@
+"""What opening a driver yields."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from abaco.config import Settings
+from abaco.ports.driver import Driver
+
+Agent = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedDriver:
+    """A driver, and the long-lived coroutines it needs, to be run under supervision by name."""
+
+    driver: Driver
+    agents: Mapping[str, Agent] = field(default_factory=dict)
+
+
+class DriverFactory(Protocol):
+    """How every driver module is opened."""
+
+    def __call__(
+        self, settings: Settings, instance_id: str
+    ) -> AbstractAsyncContextManager[OpenedDriver]:
+        """Open a driver whose containers belong to ``instance_id``."""
+        ...
