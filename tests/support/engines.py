@@ -11,6 +11,7 @@ import contextlib
 import http.client
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -191,7 +192,7 @@ class Engine(ABC):
 
 
 class PrivateDocker(Engine):
-    """A dockerd without network of its own, so that it leaves the host's alone.
+    """A dockerd with a bridge of its own: with none, it would delete the host's docker0.
 
     Args:
         live_restore: Whether its containers survive it.
@@ -206,6 +207,7 @@ class PrivateDocker(Engine):
         super().__init__()
         self._live_restore = live_restore
         self._containerd: subprocess.Popen[bytes] | None = None
+        self._bridge = f"ab{secrets.token_hex(3)}"
 
     def command(self) -> list[str]:
         here = self.directory
@@ -216,7 +218,7 @@ class PrivateDocker(Engine):
             f"--exec-root={here / 'exec'}",
             f"--containerd={here / 'cd.sock'}",
             f"--pidfile={here / 'docker.pid'}",
-            "--bridge=none",
+            f"--bridge={self._bridge}",
             "--iptables=false",
             "--ip6tables=false",
             "--ip-forward=false",
@@ -226,10 +228,20 @@ class PrivateDocker(Engine):
 
     def start(self) -> None:
         if self._containerd is None:
+            self._make_bridge()
             self._start_containerd()
         # a killed dockerd leaves its file, and refuses to start while the number is in use
         (self.directory / "docker.pid").unlink(missing_ok=True)
         super().start()
+
+    def _make_bridge(self) -> None:
+        # any address will do, as long as no two engines share it; nothing is routed there
+        address = f"10.{secrets.randbelow(200) + 20}.{secrets.randbelow(250)}.1/24"
+        for command in (
+            ["link", "add", self._bridge, "type", "bridge"],
+            ["address", "add", address, "dev", self._bridge],
+        ):
+            subprocess.run(["ip", *command], check=True)
 
     def _start_containerd(self) -> None:
         """Start a containerd apart from dockerd, as a packaged Docker has it."""
@@ -269,6 +281,7 @@ class PrivateDocker(Engine):
         if containerd is not None:
             containerd.terminate()
             containerd.wait(START_S)
+            subprocess.run(["ip", "link", "delete", self._bridge], check=False)
 
 
 class PrivatePodman(Engine):
