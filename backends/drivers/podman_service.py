@@ -193,7 +193,7 @@ class PodmanService:
             # no file, or no process: nobody is left
             return None
         # the number may belong to somebody else by now
-        return pid if command[-5:-3] == [b"system", b"service"] else None
+        return pid if command[0].endswith(b"podman") and b"service" in command else None
 
 
 def _options(needs: EngineNeeds) -> list[str]:

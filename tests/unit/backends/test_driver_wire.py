@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tornado.httputil import HTTPHeaders
 
+from abaco.domain.ids import ActorId, ExecutionId, Tenant, WorkerId
 from abaco.errors import DriverError
 from abaco.ports.driver import OwnedContainer
 from backends.drivers.engine_stream import Chunked, FixedLength, UntilClose, decoder_for
-from backends.drivers.engine_wire import Reply, error_text, target
+from backends.drivers.engine_wire import Query, Reply, error_text, target
 from backends.drivers.frames import payloads
 from backends.drivers.images import with_registry, with_tag
 from backends.drivers.labels import read_labels
@@ -91,7 +92,7 @@ def test_target_escapes_values_and_repeats_sequences() -> None:
     assert target("/images/127.0.0.1:5/a b@sha256:c/json") == (
         "/images/127.0.0.1:5/a%20b@sha256:c/json"
     )
-    query = {"all": True, "t": 3, "filters": '{"a":["b=c"]}', "condition": ["x", "y"]}
+    query: Query = {"all": True, "t": 3, "filters": '{"a":["b=c"]}', "condition": ["x", "y"]}
     assert target("/p", query) == (
         "/p?all=true&t=3&filters=%7B%22a%22%3A%5B%22b%3Dc%22%5D%7D&condition=x&condition=y"
     )
@@ -208,10 +209,10 @@ def test_labels_by_which_nothing_can_be_found_are_passed_over() -> None:
     good = {"abaco.execution": "e", "abaco.attempt": "2", "abaco.tenant": "T"}
     assert read_labels("c", good, is_running=True) == OwnedContainer(
         container_id="c",
-        tenant="T",
-        actor_id="",
-        execution_id="e",
-        worker_id="",
+        tenant=Tenant("T"),
+        actor_id=ActorId(""),
+        execution_id=ExecutionId("e"),
+        worker_id=WorkerId(""),
         attempt=2,
         is_running=True,
     )
