@@ -1,45 +1,7 @@
-"""Options of the whole suite."""
+"""Options and fixtures of the whole suite."""
 
-from __future__ import annotations
-
-from collections.abc import Generator
-
-import pytest
-
-#: the fixture ``engine``: private Docker and Podman
-pytest_plugins = ("tests.support.engines", "tests.support.serving")
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--no-skips",
-        action="store_true",
-        help="a test that is skipped, for whatever reason, is a failure",
-    )
-
-
-def _fail_if_skipped(
-    config: pytest.Config, report: pytest.TestReport | pytest.CollectReport
-) -> None:
-    if config.getoption("--no-skips") and report.skipped:
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
-        report.outcome = "failed"
-        report.longrepr = f"{reason}\n--no-skips: nothing may be skipped here"
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item,
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    report = yield
-    _fail_if_skipped(item.config, report)
-    return report
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report(
-    collector: pytest.Collector,
-) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    report = yield
-    _fail_if_skipped(collector.config, report)
-    return report
+pytest_plugins = (
+    "tests.support.engines",
+    "tests.support.no_skips",
+    "tests.support.serving",
+)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-CONFTEST = Path(__file__).parents[1] / "conftest.py"
+PLUGIN = Path(__file__).parents[1] / "support" / "no_skips.py"
 
 SKIPS_A_TEST = "import pytest\n@pytest.mark.skipif(True, reason='no engine')\ndef test(): pass\n"
 SKIPS_IN_THE_TEST = "import pytest\ndef test(): pytest.skip('no engine')\n"
@@ -16,7 +16,7 @@ PASSES = "def test(): pass\n"
 
 
 def run(directory: Path, source: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    shutil.copy(CONFTEST, directory / "conftest.py")
+    shutil.copy(PLUGIN, directory / "conftest.py")
     (directory / "test_it.py").write_text(source)
     (directory / "pytest.ini").write_text("[pytest]\n")
     return subprocess.run(
