@@ -37,6 +37,10 @@ _log = logging.getLogger(__name__)
 #: errors after which nobody knows what became of a call
 UNCERTAIN = (EngineUnavailableError, EngineTimeoutError)
 
+#: seconds between two looks for a container, when an engine that is there cannot tell
+FIRST_FIND_PAUSE_S = 0.05
+MAX_FIND_PAUSE_S = 5.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
@@ -93,6 +97,8 @@ class Attempt:
         self._log_done = asyncio.Event()
         self._token: Token | None = None
         self._delay_s = 0.0
+        #: before the next look for the container; grows while looks fail
+        self._find_pause_s = 0.0
 
     async def run(self) -> Settlement:
         """Run until the attempt is settled. Cancelling leaves the container to be adopted."""
@@ -135,11 +141,14 @@ class Attempt:
         async def answer() -> None:
             try:
                 stimulus = await work
-            except UNCERTAIN as error:
-                self._kit.engine.report_down(error)
-                stimulus = life.EngineLost()
             except ContainerMissingError:
                 stimulus = life.ContainerLost()
+            except DriverError as error:  # what became of the call is not known
+                if isinstance(error, UNCERTAIN):
+                    self._kit.engine.report_down(error)
+                else:
+                    _log.warning("execution %s: %s", self._key.id, error)
+                stimulus = life.EngineLost()
             if stimulus is None:
                 return
             if isinstance(stimulus, life.EngineLost | life.ContainerLost):
@@ -207,9 +216,7 @@ class Attempt:
         try:
             with STAGE_SECONDS.labels("start").time():
                 self._running = await self._dispatch(make_spec, context)
-        except UNCERTAIN:
-            raise
-        except DriverError as error:
+        except (StartFailedError, ImageMissingError) as error:  # and nothing else says that surely
             return life.StartFailed(error.message)
         return life.Started(self._running.container_id, self._running.started_at)
 
@@ -277,6 +284,8 @@ class Attempt:
         return None
 
     async def _find(self) -> life.Stimulus:
+        await asyncio.sleep(self._find_pause_s)
+        self._find_pause_s = min(MAX_FIND_PAUSE_S, 2 * self._find_pause_s or FIRST_FIND_PAUSE_S)
         await self._kit.engine.wait_until_up()
         container_id = self._execution.container_id
         if self._running is not None:
@@ -288,6 +297,7 @@ class Attempt:
         except StartFailedError:  # created, never started: nothing of the user's ran
             await self._remove_unstarted(container_id)
             return life.ContainerLost()
+        self._find_pause_s = 0.0
         return life.Started(self._running.container_id, self._running.started_at)
 
     async def _remove_unstarted(self, container_id: str) -> None:

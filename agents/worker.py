@@ -10,7 +10,7 @@ from abaco.domain.actor import RUNNABLE, Actor, ActorStatus
 from abaco.domain.execution import Execution
 from abaco.domain.limits import parse_memory
 from abaco.domain.worker import Worker, WorkerStatus
-from abaco.errors import DriverError, NotFoundError
+from abaco.errors import DriverError, ImageMissingError, NotFoundError
 from abaco.lifecycle import worker as life
 from abaco.lifecycle.scaling import idle_limit_s
 from abaco.ports.driver import ContainerSpec, ImageInfo, Limits
@@ -140,6 +140,8 @@ class WorkerAgent:
             await self._notices.wait()
 
     async def _ensure_image(self) -> life.Stimulus:
+        """Bring the image. An engine that fails without saying why gets a few more tries."""
+        failures = 0
         while True:
             await self._kit.engine.wait_until_up()
             try:
@@ -147,8 +149,14 @@ class WorkerAgent:
                     self._image = await self._kit.images.ensure(self.worker.image, progress.note)
             except UNCERTAIN as error:
                 self._kit.engine.report_down(error)
-            except DriverError as error:
+            except ImageMissingError as error:
                 return life.StartFailed(error.message)
+            except DriverError as error:
+                failures += 1
+                if not self._kit.retry.may_start_again(failures):
+                    return life.StartFailed(error.message)
+                _log.warning("image %s, try %d: %s", self.worker.image, failures, error)
+                await asyncio.sleep(self._kit.retry.start_backoff_s)
             else:
                 return life.ImageReady()
 

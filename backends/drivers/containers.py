@@ -21,6 +21,9 @@ from backends.drivers.state import Inspection, read_inspection
 
 log = logging.getLogger(__name__)
 
+#: Seconds between tries to look at a container: Podman answers 500 when its process ends while
+#: it is being looked at
+INSPECT_PAUSES_S = (0.02, 0.05, 0.1)
 #: seconds between tries to remove a container the engine is still busy with; about 10 s in all
 REMOVE_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0, 2.0, 3.0)
 
@@ -104,9 +107,18 @@ class Containers:
 
     async def inspect(self, container_id: str) -> Inspection:
         """Look at a container, by id or name. Raises ContainerMissingError."""
-        with _absence(container_id):
-            reply = await self._http.call("GET", self._path(container_id, "json"))
-        return read_inspection(reply.json())
+        for pause_s in (*INSPECT_PAUSES_S, None):
+            try:
+                with _absence(container_id):
+                    reply = await self._http.call("GET", self._path(container_id, "json"))
+            except EngineReplyError as error:
+                if error.status < 500 or pause_s is None:
+                    raise
+                log.info("inspect of %s is tried again: %s", container_id[:12], error.text)
+                await asyncio.sleep(pause_s)
+            else:
+                return read_inspection(reply.json())
+        raise AssertionError("the last try returns or raises")
 
     @asynccontextmanager
     async def logs(self, container_id: str, *, follow: bool) -> AsyncIterator[Stream]:

@@ -2,49 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from datetime import timedelta
-from typing import Any
+from contextlib import asynccontextmanager
 
 from abaco.config import Settings
 from abaco.errors import DriverError
-from abaco.ports.driver import ContainerSpec, EngineInfo
-from backends.drivers.containers import Containers, Dialect, Plan, Verdict
+from abaco.ports.driver import EngineInfo
+from backends.drivers.containers import Containers
 from backends.drivers.engine import EngineDriver, EngineOptions
 from backends.drivers.engine_http import EngineHttp
-from backends.drivers.engine_stream import Stream
-from backends.drivers.engine_wire import EngineReplyError, Query
-from backends.drivers.frames import payloads
-from backends.drivers.host import EngineNeeds, Ulimit, engine_needs, look
+from backends.drivers.engine_wire import EngineReplyError
+from backends.drivers.host import EngineNeeds, engine_needs, look
 from backends.drivers.images import Image, ImageApi, Images, PullError, with_registry
-from backends.drivers.oom import MemoryWatch, watch_memory
 from backends.drivers.opened import OpenedDriver
+from backends.drivers.podman_containers import BASE, PodmanDialect
 from backends.drivers.podman_service import PodmanService
-from backends.drivers.state import Inspection, read_inspection
 from backends.system import SystemClock
 
 log = logging.getLogger(__name__)
 
-#: Podman 4 and all later ones speak it
-BASE = "/v4.0.0/libpod"
-#: where containers that may drive the engine find its socket
-ENGINE_SOCKET = "/var/run/docker.sock"
-
-#: how often the engine looks whether a container has ended, where nothing tells it
-_UNHURRIED = "250ms"
-#: the same, for so many seconds after the monitor hung up
-_HURRIED = "20ms"
-_HURRIED_S = 1.0
-
-#: period in which the kernel counts CPU time against the quota
-_CPU_PERIOD_US = 100_000
-#: Podman's init says this when it cannot run the program, and exits with 1
-_INIT_FAILURE = b"ERROR (catatonit"
-NOT_FOUND_CODE = 127
 #: seconds an engine has to answer when it is looked for
 PROBE_S = 5.0
 
@@ -98,168 +76,6 @@ class PodmanImages(ImageApi):
                     raise PullError(str(report["error"]))
                 if text := str(report.get("stream", "")).strip():
                     yield text
-
-
-class PodmanDialect(Dialect):
-    """Podman's container calls.
-
-    Args:
-        http: The engine.
-        ulimits: Limits to ask for instead of the engine's defaults.
-
-    """
-
-    base = BASE
-    grace_name = "timeout"
-
-    def __init__(self, http: EngineHttp, *, ulimits: tuple[Ulimit, ...]) -> None:
-        self.remove_query: Query = {"force": True, "v": True, "timeout": 0}
-        self._http = http
-        self._ulimits = ulimits
-        self._memory: dict[str, MemoryWatch] = {}
-        self._attached: dict[str, tuple[AsyncExitStack, Stream]] = {}
-
-    def create_body(self, plan: Plan) -> dict[str, Any]:
-        """Spell a plan."""
-        spec = plan.spec
-        body: dict[str, Any] = {
-            "name": plan.name,
-            "image": spec.image.id.removeprefix("sha256:"),
-            "env": dict(plan.environment),
-            "labels": dict(plan.labels),
-            "init": True,
-            "log_configuration": {"driver": "k8s-file", "size": plan.log_bytes},
-            "resource_limits": _resources(plan),
-            "r_limits": [
-                {"type": item.name, "soft": item.soft, "hard": item.hard} for item in self._ulimits
-            ],
-            **_network(plan.network),
-        }
-        if spec.user is not None:
-            body["user"] = spec.user
-        if spec.privileged:
-            body["privileged"] = True
-            if self._http.socket_path is not None:
-                body["mounts"] = [
-                    {
-                        "type": "bind",
-                        "source": self._http.socket_path,
-                        "destination": ENGINE_SOCKET,
-                        "options": ["rw", "rbind"],
-                    }
-                ]
-        else:
-            body["no_new_privileges"] = True
-        return body
-
-    async def start(self, container_id: str, spec: ContainerSpec) -> None:
-        """Attach, which readies the container up to its first instruction, then start.
-
-        Only a container that has not been started may be attached to: Podman makes an ended one
-        ready to run again, and forgets how it ended.
-        """
-        stack = AsyncExitStack()
-        self._attached[container_id] = stack, await self._attach(stack, container_id)
-        if spec.limits.memory_bytes is not None:
-            self.attach(await self._look(container_id))
-        await self._http.call("POST", f"{BASE}/containers/{container_id}/start")
-
-    async def _attach(self, stack: AsyncExitStack, container_id: str) -> Stream:
-        query = {"stream": True, "stdin": True, "stdout": False, "stderr": False}
-        path = f"{BASE}/containers/{container_id}/attach"
-        return await stack.enter_async_context(self._http.stream("POST", path, query=query))
-
-    def attach(self, seen: Inspection) -> None:
-        """Watch its memory, as far as it is on this host."""
-        pid = int(seen.state.get("Pid") or 0)
-        if pid and self._http.socket_path is not None and seen.container_id not in self._memory:
-            watch = watch_memory(pid)
-            if watch is not None:
-                self._memory[seen.container_id] = watch
-
-    async def ended(self, container_id: str) -> None:
-        """Wait until Podman's monitor hangs up, then look.
-
-        The monitor hangs up on whoever is attached when the container ends; the engine's books
-        are right some 10 ms after the end then. The engine's events come in steps of 250 ms, and
-        its own waiting looks at intervals: every 20 ms it is known after 50 to 70 ms, at the
-        price of half a percent of a CPU for each container (measured 2026-11, Podman 4.3). That
-        is left for containers taken over, and those that close their output and go on.
-        """
-        if attached := self._attached.pop(container_id, None):
-            stack, stream = attached
-            async with stack:
-                await stream.read()
-            if not (await self._look(container_id)).is_running:
-                return
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_HURRIED_S):
-                    await self._wait(container_id, _HURRIED)
-                    return
-        await self._wait(container_id, _UNHURRIED)
-
-    async def _wait(self, container_id: str, interval: str) -> None:
-        """Have the engine look at intervals."""
-        path = f"{BASE}/containers/{container_id}/wait"
-        query: Query = {"condition": ["exited", "stopped"], "interval": interval}
-        async with self._http.stream("POST", path, query=query, answers_late=True) as stream:
-            await stream.read()
-
-    async def _look(self, container_id: str) -> Inspection:
-        reply = await self._http.call("GET", f"{BASE}/containers/{container_id}/json")
-        return read_inspection(reply.json())
-
-    async def judge(self, seen: Inspection) -> Verdict:
-        """Correct what the engine misses: kills for want of memory, programs not found."""
-        oom_killed = bool(seen.state.get("OOMKilled"))
-        if not oom_killed and (watch := self._memory.get(seen.container_id)):
-            oom_killed = await watch.was_killed()
-        exit_code = seen.exit_code
-        if exit_code == 1 and await self._init_failed(seen):
-            exit_code = NOT_FOUND_CODE
-        return Verdict(exit_code, oom_killed)
-
-    async def _init_failed(self, seen: Inspection) -> bool:
-        """Tell whether Podman's init could not run the program, as Docker's tells with 127."""
-        if not seen.started_at or not seen.finished_at:
-            return False
-        if seen.finished_at - seen.started_at > timedelta(seconds=1):
-            return False
-        path = f"{BASE}/containers/{seen.container_id}/logs"
-        async with self._http.stream("GET", path, query={"stderr": True}) as stream:
-            async for data in payloads(stream):
-                return data.startswith(_INIT_FAILURE)
-        return False
-
-    async def forget(self, container_id: str) -> None:
-        """Stop watching it."""
-        if watch := self._memory.pop(container_id, None):
-            watch.close()
-        if attached := self._attached.pop(container_id, None):
-            await attached[0].aclose()
-
-    async def close(self) -> None:
-        """Stop watching everything."""
-        for container_id in [*self._memory, *self._attached]:
-            await self.forget(container_id)
-
-
-def _resources(plan: Plan) -> dict[str, Any]:
-    limits = plan.spec.limits
-    resources: dict[str, Any] = {"pids": {"limit": -1 if limits.pids is None else limits.pids}}
-    if limits.memory_bytes is not None:
-        # no swap on top: the limit is the limit
-        resources["memory"] = {"limit": limits.memory_bytes, "swap": limits.memory_bytes}
-    if limits.nano_cpus is not None:
-        quota_us = limits.nano_cpus * _CPU_PERIOD_US // 1_000_000_000
-        resources["cpu"] = {"period": _CPU_PERIOD_US, "quota": quota_us}
-    return resources
-
-
-def _network(mode: str) -> dict[str, Any]:
-    if mode in ("none", "host", "bridge", "slirp4netns", "private"):
-        return {"netns": {"nsmode": mode}}
-    return {"netns": {"nsmode": "bridge"}, "Networks": {mode: {}}}
 
 
 def build_driver(

@@ -179,8 +179,10 @@ async def test_engine_that_hangs_times_out(engine: Engine) -> None:
             assert isinstance(await outcome(call), EngineTimeoutError)
     finally:
         os.kill(engine.process.pid, signal.SIGCONT)
-    assert (await driver.info()).version
     await driver.close()
+    patient = engine.driver(settings(), "mine")
+    assert (await patient.info()).version
+    await patient.close()
 
 
 @pytest.mark.docker

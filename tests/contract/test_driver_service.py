@@ -139,6 +139,7 @@ async def test_service_of_a_killed_server_is_replaced(store: PrivatePodman, tmp_
     socket_path = tmp_path / "podman.sock"
     old_socket = f"unix://{tmp_path}/old.sock"
     left = start("podman", *store.options, "system", "service", "--time", "0", old_socket)
+    await until(lambda: "old.sock" in contents(tmp_path))
     (tmp_path / "podman.pid").write_text(f"{left.pid}\n")
     socket_path.touch()
     async with serving(store, tmp_path) as service:

@@ -12,6 +12,7 @@ from tests.support.faults import (
     Fault,
     When,
     engine_away,
+    engine_confused,
     engine_slow,
     faulty_driver,
     faulty_stores,
@@ -75,7 +76,7 @@ async def test_an_idle_worker_leaves_although_the_store_fails(method: str, when:
         assert (await house.final(await house.post(actor))).attempt == 1
 
 
-@pytest.mark.parametrize("error", [engine_away, engine_slow])
+@pytest.mark.parametrize("error", [engine_away, engine_slow, engine_confused])
 @pytest.mark.parametrize("when", list(When))
 @pytest.mark.parametrize("method", DRIVER_CALLS)
 async def test_an_engine_call_that_fails_loses_nothing(

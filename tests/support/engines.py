@@ -27,7 +27,7 @@ from urllib.parse import urlencode
 import pytest
 
 from abaco.config import Settings
-from backends.drivers import docker, podman
+from backends.drivers import docker, podman, podman_containers
 from backends.drivers.engine import EngineDriver
 from backends.drivers.engine_http import EngineHttp
 from backends.drivers.host import engine_needs, look
@@ -116,7 +116,8 @@ class Engine(ABC):
             target = f"{path}?{urlencode(query, doseq=True)}" if query else path
             # a refusal may come before the body is out
             with contextlib.suppress(BrokenPipeError):
-                connection.request(method, target, body)
+                kind = "application/json" if body.startswith(b"{") else "application/x-tar"
+                connection.request(method, target, body, {"Content-Type": kind})
             response = connection.getresponse()
             data = response.read()
         if response.status >= 400:
@@ -289,12 +290,14 @@ class PrivatePodman(Engine):
 
     kind = "podman"
     program = "podman"
-    base = podman.BASE
+    base = podman_containers.BASE
 
     def __init__(self) -> None:
         super().__init__()
         here = self.directory
         needs = engine_needs(look())
+        #: what containers on this host must be limited to
+        self.ulimits = needs.ulimits
         self.options = [
             *podman_options(here),
             *(["--runtime", needs.runtime] if needs.runtime else []),

@@ -10,6 +10,7 @@ from typing import Any
 
 from abaco.errors import (
     AbacoError,
+    DriverError,
     EngineTimeoutError,
     EngineUnavailableError,
     StoreUnavailableError,
@@ -108,6 +109,10 @@ def store_away() -> AbacoError:
 
 def engine_away() -> AbacoError:
     return EngineUnavailableError("the engine is away (on purpose)")
+
+
+def engine_confused() -> AbacoError:
+    return DriverError("the engine answered 500 (on purpose)")
 
 
 def engine_slow() -> AbacoError:
