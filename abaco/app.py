@@ -145,12 +145,14 @@ class App:
     async def checks(self) -> list[CheckReport]:
         """Ask store and engine, now, whether they can be reached."""
         watch = self._crew.kit.engine
-        info = watch.info
-        engine = f"{info.driver} {info.version} at {info.endpoint}" if info else "none so far"
-        is_up = watch.is_up
+        engine = "not asked yet"
+        if watch.absence is not None:
+            engine = watch.absence.message
+        elif watch.info is not None:
+            engine = f"{watch.info.driver} {watch.info.version} at {watch.info.endpoint}"
         return [
             await self._check("store", self.services.stores.instance.ping()),
-            CheckReport(name="engine", is_ok=is_up, detail=engine if is_up else f"away: {engine}"),
+            CheckReport(name="engine", is_ok=watch.is_up, detail=engine),
         ]
 
     async def _check(self, name: str, call: Awaitable[None]) -> CheckReport:

@@ -27,6 +27,8 @@ class EngineWatch:
         self._is_down.set()
         #: what the engine last said of itself
         self.info: EngineInfo | None = None
+        #: why it does not answer; None while it does
+        self.absence: DriverError | None = None
 
     @property
     def is_up(self) -> bool:
@@ -34,9 +36,10 @@ class EngineWatch:
         return self._is_up.is_set()
 
     def report_down(self, error: DriverError) -> None:
-        """Say that a call found the engine absent."""
-        if self._is_up.is_set():
-            _log.warning("the engine is away, waiting for it: %s", error)
+        """Say that a call found the engine absent. The first to say so is heard."""
+        if self.absence is None:
+            self.absence = error
+            _log.warning("the container engine is away, waiting for it: %s", error)
         self._is_up.clear()
         self._is_down.set()
 
@@ -58,9 +61,9 @@ class EngineWatch:
         try:
             self.info = await self._driver.info()
         except DriverError as error:
-            _log.debug("the engine does not answer: %s", error)
-            self._is_down.set()
+            self.report_down(error)
             return False
+        self.absence = None
         _log.info("engine %s %s at %s", self.info.driver, self.info.version, self.info.endpoint)
         self._is_up.set()
         return True

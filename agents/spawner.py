@@ -126,22 +126,20 @@ class Spawner:
 
     async def _scale(self, actor: Actor, counts: Counter[WorkerStatus]) -> None:
         queued = await persist(lambda: self._stores.mailbox.count(actor.key))
-        viable = sum(counts[status] for status in VIABLE)
-        is_announced = actor.status is not ActorStatus.SUBMITTED
-        if not queued and not viable and not is_announced and self._init_count > 0:
-            queued = 1  # a worker of this revision shows whether the image can be run
+        limit = self._limit(actor)
+        is_new = actor.status is ActorStatus.SUBMITTED
+        if is_new and not queued and self._kit.settings.workers.init_count > 0:
+            queued = limit = 1  # a worker of this revision shows whether the image can be run
         settings = self._kit.settings
-        is_scaling = settings.workers.autoscaling and actor.definition.stateless
         wanted = workers_wanted(
             queued=queued,
             pending=sum(counts[status] for status in _PENDING),
-            viable=viable,
-            limit=self._limit(actor),
+            viable=sum(counts[status] for status in VIABLE),
+            limit=limit,
             free_slots=settings.spawner.max_workers_per_host,
-            is_scaling=is_scaling,
+            is_scaling=settings.workers.autoscaling and actor.definition.stateless,
         )
         granted = min(wanted, self._free_slots())
-        limit = self._limit(actor)
         for _ in range(granted):
             worker = await persist(partial(request_worker, self._services, actor, limit=limit))
             if worker is not None:
@@ -150,10 +148,6 @@ class Spawner:
             await self._make_room(actor.key)
         else:
             self._hungry.pop(actor.key, None)
-
-    @property
-    def _init_count(self) -> int:
-        return self._kit.settings.workers.init_count
 
     def _limit(self, actor: Actor) -> int:
         if not actor.definition.stateless:

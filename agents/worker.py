@@ -143,7 +143,7 @@ class WorkerAgent:
         """Bring the image. An engine that fails without saying why gets a few more tries."""
         failures = 0
         while True:
-            await self._kit.engine.wait_until_up()
+            await self._wait_for_engine()
             try:
                 async with PullProgress(self._kit, self._key.actor, self.worker) as progress:
                     self._image = await self._kit.images.ensure(self.worker.image, progress.note)
@@ -159,6 +159,19 @@ class WorkerAgent:
                 await asyncio.sleep(self._kit.retry.start_backoff_s)
             else:
                 return life.ImageReady()
+
+    async def _wait_for_engine(self) -> None:
+        """Wait for the engine, and let whoever waits for the actor know."""
+        absence = self._kit.engine.absence
+        if absence is not None:
+            await self._kit.set_actor_status(
+                self._key.actor,
+                self.worker.revision,
+                ActorStatus.SUBMITTED,
+                f"waiting for the container engine: {absence.message}",
+                expect=frozenset({ActorStatus.SUBMITTED}),
+            )
+        await self._kit.engine.wait_until_up()
 
     async def _announce(self) -> life.Stimulus:
         is_set = await self._kit.set_actor_status(

@@ -215,7 +215,8 @@ async def answers(settings: Settings) -> bool:
     try:
         await ask_info(http)
     except DriverError as error:
-        log.info("no Docker at %s: %s", http.endpoint, error.message)
+        level = logging.WARNING if http.is_there() else logging.INFO
+        log.log(level, "no Docker at %s: %s", http.endpoint, error.message)
         return False
     finally:
         http.close()

@@ -11,6 +11,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -190,9 +191,14 @@ class EngineHttp:
                 raise
         except (StreamClosedError, OSError) as error:
             cause = getattr(error, "real_error", None) or error
+            reason = getattr(cause, "strerror", None) or cause
             raise EngineUnavailableError(
-                f"cannot connect to the container engine at {self.endpoint}", detail=str(cause)
+                f"cannot connect to the container engine at {self.endpoint}: {reason}"
             ) from error
+
+    def is_there(self) -> bool:
+        """Whether the endpoint's socket exists, so that silence is worth a warning."""
+        return self.socket_path is None or Path(self.socket_path).exists()
 
     def close(self) -> None:
         """Close the kept connections; calls in flight go on."""

@@ -143,7 +143,8 @@ async def answers(settings: Settings) -> bool:
     try:
         await ask_info(http)
     except DriverError as error:
-        log.info("no Podman at %s: %s", http.endpoint, error.message)
+        level = logging.WARNING if http.is_there() else logging.INFO
+        log.log(level, "no Podman at %s: %s", http.endpoint, error.message)
         return False
     finally:
         http.close()

@@ -86,6 +86,36 @@ async def test_the_first_worker_shows_whether_the_image_can_be_run() -> None:
         await house.actor_status(actor, ActorStatus.READY)
 
 
+async def test_a_new_actor_gets_one_worker_and_not_two() -> None:
+    """Registration asks for one, and so does the spawner when it sees the new actor."""
+    quick = settings(workers=WorkersSettings(init_count=1), runtime=RuntimeSettings(idle_grace=60))
+    async with a_house(None, quick) as house:
+        found = [await house.register() for _ in range(10)]
+        for actor in found:
+            await house.actor_status(actor, ActorStatus.READY)
+        assert await worker_count(house) == 10
+
+
+async def test_an_engine_away_from_the_start_is_told_to_who_waits(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    quick = settings(workers=WorkersSettings(init_count=1))
+    engine = ScriptedEngine()
+    engine.go_down()
+    async with a_house(engine, quick) as house:
+        actor = await house.register()
+
+        async def is_told() -> bool:
+            found = await house.stores.actors.get(actor.key)
+            return found.status_message.startswith("waiting for the container engine: ")
+
+        await house.until(is_told)
+        warnings = [one for one in caplog.records if "engine is away" in one.message]
+        assert len(warnings) == 1
+        engine.come_back()
+        assert (await house.actor_status(actor, ActorStatus.READY)).status_message == " "
+
+
 async def test_a_new_revision_gets_its_worker_without_a_message() -> None:
     quick = settings(workers=WorkersSettings(init_count=1))
     async with a_house(None, quick) as house:
