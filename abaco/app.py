@@ -150,8 +150,12 @@ class App:
             engine = watch.absence.message
         elif watch.info is not None:
             engine = f"{watch.info.driver} {watch.info.version} at {watch.info.endpoint}"
+        store = await self._check("store", self.services.stores.instance.ping())
+        failure = self._crew.heartbeat.failure
+        if store.is_ok and failure is not None:  # it can be read, and not written
+            store = CheckReport(name="store", is_ok=False, detail=failure.message)
         return [
-            await self._check("store", self.services.stores.instance.ping()),
+            store,
             CheckReport(name="engine", is_ok=watch.is_up, detail=engine),
         ]
 

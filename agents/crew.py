@@ -17,6 +17,7 @@ from agents.pulse import Pulse
 from agents.reaper import REAPER_INTERVAL_S, Reaper
 from agents.reconcile import Reconciler
 from agents.remover import Remover
+from agents.slots import Slots
 from agents.spawner import Spawner
 from agents.supervisor import Supervisor
 
@@ -57,6 +58,7 @@ def make_kit(
             start_backoff_s=runtime.start_backoff,
             max_attempts=runtime.max_attempts,
         ),
+        slots=Slots(services.settings.spawner.max_workers_per_host),
     )
 
 

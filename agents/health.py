@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from abaco.domain.worker import WorkerStatus
 from abaco.errors import StoreError
 from abaco.ports.notices import Topic
 from agents.kit import Kit
@@ -31,9 +32,12 @@ class Health:
         live = self._spawner.live_keys()
         await self._kit.stores.workers.touch(live, self._kit.clock.now())
         served = {key.actor for key in live}
-        for actor in await self._kit.stores.mailbox.backlog():
-            if actor not in served:
-                self._kit.notices.publish(Topic.MAILBOX, actor)
+        asking = {key for key in await self._kit.stores.mailbox.backlog() if key not in served}
+        for worker in await self._kit.stores.workers.list_workers():
+            if worker.status is WorkerStatus.REQUESTED and worker.key not in live:
+                asking.add(worker.key.actor)
+        for actor in [*self._spawner.unserved(), *asking]:
+            self._kit.notices.publish(Topic.POOL, actor)
 
 
 class Heartbeat:
@@ -44,6 +48,8 @@ class Heartbeat:
         self._epoch = epoch
         #: set when another process has taken over; this one must end at once
         self.is_superseded = asyncio.Event()
+        #: why the last beat could not be written; None when it was
+        self.failure: StoreError | None = None
 
     async def run(self) -> None:
         """Beat until cancelled."""
@@ -53,8 +59,10 @@ class Heartbeat:
                     self._epoch, self._kit.clock.now(), HEARTBEAT_TTL_S
                 )
             except StoreError as error:
+                self.failure = error
                 _log.warning("heartbeat failed, will try again: %s", error)
             else:
+                self.failure = None
                 if not is_ours:
                     _log.critical("another process serves this instance now")
                     self.is_superseded.set()

@@ -21,6 +21,7 @@ from abaco.ports.store import Stores
 from agents.engine import EngineWatch
 from agents.images import ImageKeeper
 from agents.remover import Remover
+from agents.slots import Slots
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ class Kit:
     identity: IdentityProvider
     tokens: TokenProvider
     retry: RetryPolicy
+    slots: Slots
 
     async def set_actor_status(
         self,

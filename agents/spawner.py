@@ -15,7 +15,7 @@ from functools import partial
 from abaco.domain.actor import RUNNABLE, Actor, ActorKey, ActorStatus
 from abaco.domain.execution import Execution
 from abaco.domain.worker import STARTING, VIABLE, Worker, WorkerKey, WorkerStatus
-from abaco.errors import NotFoundError
+from abaco.errors import AbacoError, NotFoundError
 from abaco.lifecycle.scaling import workers_wanted
 from abaco.operations.services import Services
 from abaco.operations.workers import request_worker
@@ -38,14 +38,11 @@ class Spawner:
         self._services = services
         self._stores = kit.stores
         self._supervisor = supervisor
-        #: live worker agents of this process
+        self._slots = kit.slots
+        #: live worker agents of this process; each holds a slot
         self._live: dict[WorkerKey, WorkerAgent] = {}
-        #: actors with messages that found the host full, oldest first
-        self._hungry: dict[ActorKey, None] = {}
         #: set when the records of an earlier process have been dealt with
         self.is_reconciled = asyncio.Event()
-        #: the process is about to stop: nothing is launched any more
-        self._is_draining = False
 
     async def run(self) -> None:
         """Watch and decide until cancelled."""
@@ -53,12 +50,12 @@ class Spawner:
         with self._kit.notices.subscribe(*topics) as notices:
             await self.is_reconciled.wait()
             for known in await self._all_keys():
-                await self._decide(known)
+                await self._decide_alone(known)
             while True:
                 await notices.wait()
                 for key in notices.take():
                     if isinstance(key, ActorKey):
-                        await self._decide(key)
+                        await self._decide_alone(key)
 
     async def _all_keys(self) -> list[ActorKey]:
         keys = []
@@ -70,39 +67,60 @@ class Spawner:
 
     # Deciding for one actor.
 
+    async def _decide_alone(self, key: ActorKey) -> None:
+        """Decide for one actor, so that its fault is not that of the others."""
+        try:
+            await self._decide(key)
+        except AbacoError:
+            _log.exception("no decision for actor %s; the next health round asks again", key.id)
+
     async def _decide(self, key: ActorKey) -> None:
         try:
             actor = await persist(lambda: self._stores.actors.get(key))
         except NotFoundError:
+            self._slots.stop_waiting(key)
             return
-        workers = await persist(lambda: self._stores.workers.list_workers(key))
         counts: Counter[WorkerStatus] = Counter()
-        for worker in workers:
-            if await self._keep(actor, worker):
-                counts[worker.status] += 1
+        unplaced = 0
+        for worker in await persist(lambda: self._stores.workers.list_workers(key)):
+            if not await self._keep(actor, worker):
+                continue
+            counts[worker.status] += 1
+            if worker.status is WorkerStatus.REQUESTED and worker.key not in self._live:
+                unplaced += not self._place(worker)
         if actor.status is ActorStatus.SHUTTING_DOWN:
             await self._finish_deletion(actor)
-        elif actor.status in RUNNABLE:
-            await self._scale(actor, counts)
+        elif actor.status in RUNNABLE and not unplaced:
+            unplaced = await self._scale(actor, counts)
+        await self._queue_up(key, is_waiting=unplaced > 0)
+
+    async def _queue_up(self, key: ActorKey, *, is_waiting: bool) -> None:
+        """Keep the actor's turn for a slot, and see that one becomes free."""
+        if not is_waiting:
+            self._slots.stop_waiting(key)
+            return
+        self._slots.wait(key)
+        first = self._slots.waiting()[0]
+        if first != key:  # it may be served, or have lost interest
+            self._kit.notices.publish(Topic.POOL, first)
+        await self._make_room(key)
 
     async def _keep(self, actor: Actor, worker: Worker) -> bool:
-        """Start the agent of a requested record; drain a record that must go. False then."""
+        """Drain a record that must go, clear up one without an agent. False for both."""
         is_wanted = actor.status in RUNNABLE and worker.revision == actor.revision
         if worker.status in VIABLE and not is_wanted:
             await self._drain(worker)
             return False
-        if worker.key not in self._live:
-            if worker.status is WorkerStatus.REQUESTED:
-                await self._place(worker)
-            elif worker.status is WorkerStatus.SHUTDOWN_REQUESTED:
-                await persist(lambda: self._stores.workers.delete(worker.key))
+        if worker.key not in self._live and worker.status is WorkerStatus.SHUTDOWN_REQUESTED:
+            await persist(lambda: self._stores.workers.delete(worker.key))
         return worker.status in VIABLE
 
-    async def _place(self, worker: Worker) -> None:
-        if self._free_slots() > 0:
-            self._launch(WorkerAgent(self._kit, worker), worker)
-        else:
-            await self._make_room(worker.key.actor)
+    def _place(self, worker: Worker) -> bool:
+        """Start the agent of a requested record, if there is a slot for its actor."""
+        if self._slots.available(worker.key.actor) == 0:
+            return False
+        self._launch(WorkerAgent(self._kit, worker), worker)
+        return True
 
     async def _drain(self, worker: Worker) -> None:
         status = WorkerStatus.SHUTDOWN_REQUESTED
@@ -124,7 +142,8 @@ class Spawner:
         _log.info("actor %s is deleted", actor.id)
         self._kit.notices.publish(Topic.ACTOR, actor.key)
 
-    async def _scale(self, actor: Actor, counts: Counter[WorkerStatus]) -> None:
+    async def _scale(self, actor: Actor, counts: Counter[WorkerStatus]) -> int:
+        """Request and place the workers the actor should have; return how many found no slot."""
         queued = await persist(lambda: self._stores.mailbox.count(actor.key))
         limit = self._limit(actor)
         is_new = actor.status is ActorStatus.SUBMITTED
@@ -139,15 +158,12 @@ class Spawner:
             free_slots=settings.spawner.max_workers_per_host,
             is_scaling=settings.workers.autoscaling and actor.definition.stateless,
         )
-        granted = min(wanted, self._free_slots())
+        granted = min(wanted, self._slots.available(actor.key))
         for _ in range(granted):
             worker = await persist(partial(request_worker, self._services, actor, limit=limit))
             if worker is not None:
-                await self._place(worker)
-        if granted < wanted:
-            await self._make_room(actor.key)
-        else:
-            self._hungry.pop(actor.key, None)
+                self._place(worker)
+        return wanted - granted
 
     def _limit(self, actor: Actor) -> int:
         if not actor.definition.stateless:
@@ -155,14 +171,11 @@ class Spawner:
         own = actor.definition.max_workers
         return own or self._kit.settings.spawner.max_workers_per_actor
 
-    def _free_slots(self) -> int:
-        if self._is_draining:
-            return 0
-        return self._kit.settings.spawner.max_workers_per_host - len(self._live)
-
     async def _make_room(self, key: ActorKey) -> None:
-        """Let the worker that has idled longest go, because the host is full."""
-        self._hungry[key] = None
+        """Let the worker that has idled longest go, if some actor waits for its slot.
+
+        Busy workers hand their slots on by themselves, see ``Slots.must_hand_on``.
+        """
         idle = [
             agent.worker
             for agent in self._live.values()
@@ -173,17 +186,26 @@ class Spawner:
             for actor in {worker.key.actor for worker in idle}
             for worker in await persist(partial(self._stores.workers.list_workers, actor))
         }
-        waiting = [records[worker.key] for worker in idle if worker.key in records]
-        waiting.sort(key=lambda worker: worker.last_execution_time or worker.create_time)
-        for worker in waiting:
-            if await persist(partial(self._stores.workers.retire_idle, worker.key)):
-                self._kit.notices.publish(Topic.POOL, worker.key.actor)
+        resting = [records[worker.key] for worker in idle if worker.key in records]
+        resting.sort(key=lambda worker: worker.last_execution_time or worker.create_time)
+        for worker in resting:
+            if await self._retire(worker):
                 return
+
+    async def _retire(self, worker: Worker) -> bool:
+        try:
+            is_retired = await persist(partial(self._stores.workers.retire_idle, worker.key))
+        except NotFoundError:  # it has left by itself meanwhile, and its slot with it
+            return True
+        if is_retired:
+            self._kit.notices.publish(Topic.POOL, worker.key.actor)
+        return is_retired
 
     # Live agents.
 
     def _launch(self, agent: WorkerAgent, worker: Worker) -> None:
         self._live[worker.key] = agent
+        self._slots.take(worker.key)
         self._supervisor.start_once(
             f"worker-{worker.id}", agent.run, partial(self._ended, worker.key)
         )
@@ -192,9 +214,10 @@ class Spawner:
         if failure is not None:
             await self._recover(key)
         self._live.pop(key, None)
+        self._slots.give_back(key)
+        for waiting in self._slots.waiting():
+            self._kit.notices.publish(Topic.POOL, waiting)
         self._kit.notices.publish(Topic.POOL, key.actor)
-        for hungry in self._hungry:
-            self._kit.notices.publish(Topic.MAILBOX, hungry)
 
     async def _recover(self, key: WorkerKey) -> None:
         """Settle what a crashed worker had leased, then forget it."""
@@ -222,13 +245,17 @@ class Spawner:
             f"attempt-{execution.id}", partial(self._take_over, execution), ended
         )
 
+    def unserved(self) -> list[ActorKey]:
+        """Return the actors that wait for a slot."""
+        return self._slots.waiting()
+
     def live_keys(self) -> list[WorkerKey]:
         """Return the keys of all live workers."""
         return list(self._live)
 
     async def drain(self, until_s: float) -> None:
         """Take no new work and wait until no worker is busy, or the monotonic clock says so."""
-        self._is_draining = True
+        self._slots.is_closed = True
         with self._kit.notices.subscribe(Topic.POOL, Topic.EXECUTION) as notices:
             for worker in [agent.worker for agent in self._live.values()]:
                 await self._drain(worker)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from contextlib import suppress
 
 from abaco.domain.actor import RUNNABLE, Actor, ActorStatus
 from abaco.domain.execution import Execution
@@ -46,6 +47,8 @@ class WorkerAgent:
         self._image: ImageInfo | None = None
         self._claim: Claim | None = None
         self._start_failures = 0
+        #: a message was run, so that handing the slot on is no waste
+        self._has_run = False
         self._notices: Subscription
         self._drains: Subscription
         self._changes: Subscription
@@ -185,8 +188,11 @@ class WorkerAgent:
         if delay_s and not await self._stay_for(delay_s):
             return life.DrainRequested()
         idle_until_s = self._idle_until_s()
+        has_offered = False
         while True:
             await self._kit.engine.wait_until_up()
+            if self._has_run and await self._hands_on():
+                return life.DrainRequested()
             got = await persist(self._try_claim)
             if isinstance(got, Claim):
                 self._claim = got
@@ -194,7 +200,9 @@ class WorkerAgent:
             if got is not Refusal.EMPTY:
                 return life.Overruled()
             left_s = None
-            if idle_until_s is not None:
+            if self._kit.slots.is_wanted(self._key.actor) and not has_offered:
+                left_s, has_offered = 0.0, True
+            elif idle_until_s is not None:
                 left_s = max(0.0, idle_until_s - self._kit.clock.monotonic())
             if not await self._notices.wait(left_s):
                 if await self._retire():
@@ -211,6 +219,19 @@ class WorkerAgent:
         while (left_s := until_s - self._kit.clock.monotonic()) > 0:
             if await self._notices.wait(left_s) and await self._is_drained():
                 return False
+        return True
+
+    async def _hands_on(self) -> bool:
+        """Leave between two messages when another actor's turn for the slot has come."""
+        if not self._kit.slots.must_hand_on(self._key):
+            return False
+        status = WorkerStatus.SHUTDOWN_REQUESTED
+        with suppress(NotFoundError):  # somebody has deleted the record: all the more
+            await persist(
+                lambda: self._kit.stores.workers.set_status(
+                    self._key, status, expect={WorkerStatus.READY}
+                )
+            )
         return True
 
     def _idle_until_s(self) -> float | None:
@@ -243,6 +264,7 @@ class WorkerAgent:
         settlement = await attempt.run()
         self._claim, self._takes_over = None, None
         self._start_failures = settlement.start_failures
+        self._has_run = True
         settled = life.RunSettled(settlement.delay_s)
         is_drained = bool(self._drains.take()) and await self._is_drained()
         return [life.DrainRequested(), settled] if is_drained else [settled]

@@ -7,7 +7,7 @@ import math
 from collections.abc import AsyncIterator
 from datetime import datetime
 
-from abaco.errors import ContainerMissingError, EngineUnavailableError, StopFailedError
+from abaco.errors import ContainerMissingError, DriverError, StopFailedError
 from abaco.ports.clock import Clock
 from abaco.ports.driver import Exit, Running
 from backends.drivers.containers import Containers
@@ -116,9 +116,7 @@ class EngineRunning(Running):
         await self._containers.ended(self.container_id)
         seen = await self._containers.inspect(self.container_id)
         if seen.is_running:
-            raise EngineUnavailableError(
-                f"the engine stopped waiting for container {self.container_id[:12]}"
-            )
+            raise DriverError(f"the engine stopped waiting for container {self.container_id[:12]}")
         verdict = await self._containers.judge(seen)
         return read_exit(
             seen,

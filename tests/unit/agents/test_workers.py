@@ -10,7 +10,7 @@ from abaco.config import Settings
 from abaco.domain.actor import ActorStatus
 from abaco.domain.execution import ExecutionStatus
 from abaco.domain.worker import WorkerStatus
-from abaco.operations import workers
+from abaco.operations import actors, workers
 from abaco.settings import RuntimeSettings, SpawnerSettings, WebSettings, WorkersSettings
 from agents.reaper import Reaper
 from backends.drivers.scripted import Act, Script, ScriptedEngine
@@ -61,22 +61,53 @@ async def test_a_host_that_is_full_makes_room_for_who_has_messages() -> None:
     """Stateful workers never retire by themselves; an idle one makes way."""
     quick = settings(spawner=SpawnerSettings(max_workers_per_host=2))
     async with a_house(None, quick) as house:
-        actors = [await house.register(stateless=False) for _ in range(5)]
-        for actor in actors:
+        found = [await house.register(stateless=False) for _ in range(5)]
+        for actor in found:
             key = await house.post(actor)
             assert (await house.final(key)).status is ExecutionStatus.COMPLETE
         assert await worker_count(house) <= 2
 
 
-async def test_a_busy_host_serves_the_waiting_actor_when_a_worker_ends() -> None:
+async def test_a_full_host_brings_every_actor_up_in_turn(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    quick = settings(
+        workers=WorkersSettings(init_count=1), spawner=SpawnerSettings(max_workers_per_host=3)
+    )
+    async with a_house(None, quick) as house:
+        found = [await house.register(stateless=number % 2 == 0) for number in range(40)]
+        for actor in found:
+            await house.actor_status(actor, ActorStatus.READY)
+        assert await worker_count(house) <= 3
+    assert "crashed" not in caplog.text
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+async def test_a_deep_mailbox_does_not_keep_others_waiting(slots: int) -> None:
+    quick = settings(spawner=SpawnerSettings(max_workers_per_host=slots))
+    async with a_house(an_engine(Act(output=[0.02])), quick) as house:
+        greedy, modest = await house.register(), await house.register()
+        many = [await house.post(greedy, number) for number in range(60 * slots)]
+        await house.running(many[0])
+        for _ in range(3):
+            await house.final(await house.post(modest))
+        assert await house.stores.mailbox.count(greedy.key) > 5
+        for key in many:
+            assert (await house.final(key)).attempt == 1
+
+
+async def test_an_actor_whose_turn_comes_after_it_was_deleted_blocks_nobody() -> None:
     quick = settings(spawner=SpawnerSettings(max_workers_per_host=1))
-    engine = an_engine(Act(output=[0.1]))
+    engine = an_engine(LONG)
     async with a_house(engine, quick) as house:
-        first, second = await house.register(), await house.register()
-        busy = [await house.post(first, number) for number in range(3)]
-        waiting = await house.post(second)
-        for key in [*busy, waiting]:
-            await house.final(key)
+        first, gone, last = [await house.register() for _ in range(3)]
+        running = await house.running(await house.post(first))
+        await house.post(gone)
+        waiting = await house.post(last)
+        await asyncio.sleep(0.05)
+        await actors.delete(house.services, CALLER, gone.id)
+        engine.finish(running.container_id, 0)
+        assert (await house.running(waiting)).attempt == 1
 
 
 async def test_the_first_worker_shows_whether_the_image_can_be_run() -> None:
@@ -121,8 +152,6 @@ async def test_a_new_revision_gets_its_worker_without_a_message() -> None:
     async with a_house(None, quick) as house:
         actor = await house.register()
         await house.actor_status(actor, ActorStatus.READY)
-        from abaco.operations import actors
-
         draft = actors.ActorDraft(image="two")
         await actors.update(house.services, CALLER, actor.id, draft)
         updated = await house.actor_status(actor, ActorStatus.READY)
