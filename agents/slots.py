@@ -1,7 +1,8 @@
 """The host's places for workers: who has them, who waits for one, who must hand one on.
 
-Plain state without tasks or clock. Actors that wait are served in the order they began to wait,
-and a busy actor gives places away, between two messages, while it has more than its share.
+Plain state without tasks or clock. Of the actors that wait, those with less than an equal share
+are served first, each kind in the order they began to wait. A busy actor gives places away,
+between two messages, while it has more than its share.
 """
 
 from __future__ import annotations
@@ -35,14 +36,11 @@ class Slots:
         return len(self._held)
 
     def available(self, actor: ActorKey) -> int:
-        """Return how many places the actor may take now; those who wait longer come first."""
+        """Return how many places the actor may take now, after those whose turn is before."""
         if self.is_closed:
             return 0
-        ahead = 0
-        for other in self._waiting:
-            if other == actor:
-                break
-            ahead += 1
+        line = self.waiting()
+        ahead = line.index(actor) if actor in self._waiting else len(line)
         return max(0, self._count - len(self._held) - ahead)
 
     def take(self, worker: WorkerKey) -> None:
@@ -68,8 +66,8 @@ class Slots:
         self._waiting.pop(actor, None)
 
     def waiting(self) -> list[ActorKey]:
-        """Return who waits, longest first."""
-        return list(self._waiting)
+        """Return who waits: first those with less than their share, then by length of wait."""
+        return sorted(self._waiting, key=self._has_share)
 
     def is_wanted(self, actor: ActorKey) -> bool:
         """Tell whether some other actor waits for a place that nobody is about to free."""
@@ -82,8 +80,13 @@ class Slots:
         It must when others wait and its actor has more places than an equal share; no more
         workers are told so than actors wait. Who is told counts as leaving.
         """
-        if worker not in self._leaving and self.is_wanted(worker.actor):
-            contenders = len(self._by_actor.keys() | self._waiting.keys())
-            if self._by_actor[worker.actor] > self._count / contenders:
-                self._leaving.add(worker)
+        has_more = self._by_actor[worker.actor] > self._share()
+        if worker not in self._leaving and has_more and self.is_wanted(worker.actor):
+            self._leaving.add(worker)
         return worker in self._leaving
+
+    def _has_share(self, actor: ActorKey) -> bool:
+        return self._by_actor[actor] >= self._share()
+
+    def _share(self) -> float:
+        return self._count / max(1, len(self._by_actor.keys() | self._waiting.keys()))

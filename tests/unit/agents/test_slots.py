@@ -47,6 +47,15 @@ def test_who_waits_longer_comes_first() -> None:
     assert [slots.available(key) for key in (A, B, C)] == [0, 0, 1]
 
 
+def test_who_has_its_share_waits_behind_who_has_not() -> None:
+    slots = full(2, A)
+    slots.wait(A)
+    slots.wait(B)
+    assert slots.waiting() == [B, A]
+    slots.give_back(worker(A, 0))
+    assert (slots.available(A), slots.available(B)) == (0, 1)
+
+
 def test_a_closed_house_gives_nothing() -> None:
     slots = Slots(3)
     slots.is_closed = True
