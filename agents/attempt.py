@@ -40,6 +40,8 @@ UNCERTAIN = (EngineUnavailableError, EngineTimeoutError)
 #: seconds between two looks for a container, when an engine that is there cannot tell
 FIRST_FIND_PAUSE_S = 0.05
 MAX_FIND_PAUSE_S = 5.0
+#: seconds an engine gets to remove a container that never started
+UNSTARTED_REMOVE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,11 +305,14 @@ class Attempt:
     async def _remove_unstarted(self, container_id: str) -> None:
         """Remove a container before its message runs in another: it must not start after all."""
         try:
-            await self._kit.driver.remove(container_id)
+            async with asyncio.timeout(UNSTARTED_REMOVE_S):
+                await self._kit.driver.remove(container_id)
         except UNCERTAIN:
             raise
-        except DriverError as error:  # what an engine cannot remove it will not start either
+        except (TimeoutError, DriverError) as error:
+            # what an engine is too broken to remove it will not start either
             _log.warning("container %s is left to the sweep: %s", container_id[:12], error)
+            self._kit.remover.remove_soon(container_id)
 
     async def _look_up(self) -> str:
         for owned in await self._kit.driver.list_owned():

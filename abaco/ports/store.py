@@ -185,6 +185,8 @@ class Mailbox(Protocol):
 
         The execution becomes SUBMITTED again, without worker, container and start time; with
         ``lost`` its ``losses`` + 1. The worker turns BUSY -> READY as in ``finalize``.
+        A message that must not run again, because a halt was requested or the actor is gone,
+        ends instead: its execution is ERROR with the reason, and nothing is queued.
         """
 
     @abstractmethod

@@ -28,6 +28,11 @@ INSPECT_PAUSES_S = (0.02, 0.05, 0.1)
 REMOVE_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0, 2.0, 3.0)
 
 
+#: Docker's and Podman's words for a container that is gone or on its way out, when they find
+#: that out in mid-call and do not answer 404
+_GONE = ("dead or marked for removal", "no such container", "does not exist in database")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """All an engine is told when a container is created."""
@@ -210,11 +215,12 @@ class Containers:
 
 @contextmanager
 def _absence(container_id: str) -> Iterator[None]:
-    """Map the engine's 404 to ContainerMissingError."""
+    """Map what engines say of a container that is gone to ContainerMissingError."""
     try:
         yield
     except EngineReplyError as error:
-        if error.status != 404:
+        is_gone = any(sign in error.text.lower() for sign in _GONE)
+        if error.status != 404 and not is_gone:
             raise
         raise ContainerMissingError(
             f"the engine knows no container {container_id[:12]}", detail=error.text

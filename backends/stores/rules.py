@@ -167,6 +167,16 @@ def deletion(now: datetime) -> Outcome:
     )
 
 
+def end_instead(*, has_actor: bool, halt: HaltReason | None, now: datetime) -> Outcome | None:
+    """Return the outcome of a released message that must not run again; None when it may."""
+    if not has_actor:
+        return deletion(now)
+    if halt is None:
+        return None
+    error = f"its container was lost while it was to be stopped: {halt}"
+    return Outcome(status=ExecutionStatus.ERROR, finish_time=now, error=error)
+
+
 class LogCut(NamedTuple):
     """What of an append is stored, and the log's figures after it."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -117,6 +118,8 @@ async def test_memory_that_runs_out_is_told(lab: Lab) -> None:
 
 async def test_stop_asks_first(lab: Lab) -> None:
     running = await lab.start(image="abaco_test_sleeper")
+    async with aclosing(running.output()) as output:  # type: ignore[type-var]
+        await anext(output)  # the program runs: it can be asked
     async with asyncio.timeout(5):
         await running.stop(60)
         end = await running.wait()

@@ -317,13 +317,20 @@ async def test_release_puts_a_message_back_at_its_place(stores: Stores) -> None:
     assert [(await claim(stores, workers[0])).message.seq] == [two.message.seq]
 
 
-async def test_a_halt_outlives_a_release(stores: Stores) -> None:
-    _, worker, taken = await leased_run(stores)
-    key = taken.execution.key
-    await stores.mailbox.mark_running(key, 1, "c", NOON)
-    await stores.executions.request_halt(key, HaltReason.FORCE_QUIT)
-    await stores.mailbox.release(key, 1, lost=True)
-    assert (await claim(stores, worker)).execution.halt_requested is HaltReason.FORCE_QUIT
+async def test_a_halted_message_is_not_run_again_but_ended(stores: Stores) -> None:
+    actor = await insert_actor(stores)
+    (submitted,) = await submit(stores, actor, 1)
+    worker = await add_worker(stores, actor)
+    await claim(stores, worker)
+    await stores.mailbox.mark_running(submitted.key, 1, "c1", at(1))
+    await stores.executions.request_halt(submitted.key, HaltReason.FORCE_QUIT)
+    assert await stores.mailbox.release(submitted.key, 1, lost=True)
+    execution = await stores.executions.get(submitted.key)
+    assert execution.status is ExecutionStatus.ERROR
+    assert execution.outcome is not None
+    assert "force_quit" in execution.outcome.error
+    assert await stores.mailbox.count(actor.key) == 0
+    assert (await stores.workers.get(worker.key)).status is WorkerStatus.READY
 
 
 async def _attempts(stores: Stores, key: Any, attempt: int) -> list[bool]:

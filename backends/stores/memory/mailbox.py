@@ -127,12 +127,18 @@ class MemoryMailbox(Mailbox):
         return True
 
     async def release(self, key: ExecutionKey, attempt: int, *, lost: bool) -> bool:
-        """Put a leased message back; without an actor to serve it, end its execution."""
+        """Put a leased message back, or end its execution if it must not run again."""
         run = self._state.find_run(key, attempt)
         if run is None:
             return False
-        if key.actor not in self._state.actors:
-            self._state.finish(run, rules.deletion(self._state.clock.now()))
+        outcome = rules.end_instead(
+            has_actor=key.actor in self._state.actors,
+            halt=run.halt_requested,
+            now=self._state.clock.now(),
+        )
+        if outcome is not None:
+            self._state.finish(run, outcome)
+            self._state.free_worker(run, None)
             self._state.count(leased=-1, final=1)
             return True
         waiting = replace(

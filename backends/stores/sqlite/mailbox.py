@@ -12,7 +12,13 @@ from dataclasses import replace
 from datetime import datetime
 
 from abaco.domain.actor import ActorKey, ActorStatus
-from abaco.domain.execution import Execution, ExecutionKey, ExecutionStatus, Outcome
+from abaco.domain.execution import (
+    Execution,
+    ExecutionKey,
+    ExecutionStatus,
+    HaltReason,
+    Outcome,
+)
 from abaco.domain.ids import ActorId, ExecutionId, Tenant
 from abaco.domain.message import Message, MessageState
 from abaco.domain.worker import WorkerKey, WorkerStatus
@@ -146,7 +152,7 @@ class SqliteMailbox(Mailbox):
         return await self._database.write(_finalize, key, attempt, outcome, rules.to_micros(now))
 
     async def release(self, key: ExecutionKey, attempt: int, *, lost: bool) -> bool:
-        """Put a leased message back; without an actor to serve it, end its execution."""
+        """Put a leased message back, or end its execution if it must not run again."""
         return await self._database.write(_release, key, attempt, lost, self._clock.now())
 
     async def count(self, actor: ActorKey) -> int:
@@ -281,10 +287,13 @@ def _release(
     run = _find_run(connection, key, attempt)
     if run is None:
         return False
-    if not connection.execute(
-        "SELECT 1 FROM actors WHERE tenant = ? AND id = ?", key.actor
-    ).fetchall():
-        return _finalize(connection, key, attempt, rules.deletion(now), None)
+    actor = connection.execute("SELECT 1 FROM actors WHERE tenant = ? AND id = ?", key.actor)
+    halt = run["halt_requested"]
+    outcome = rules.end_instead(
+        has_actor=bool(actor.fetchall()), halt=halt and HaltReason(halt), now=now
+    )
+    if outcome is not None:
+        return _finalize(connection, key, attempt, outcome, None)
     connection.execute(
         "UPDATE executions SET status = 'SUBMITTED', worker_id = NULL, container_id = '',"
         " start_time = NULL, losses = losses + ? WHERE tenant = ? AND actor_id = ? AND id = ?",
