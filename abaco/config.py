@@ -7,6 +7,7 @@ reads the file and the process environment.
 
 from __future__ import annotations
 
+import ast
 import configparser
 import difflib
 import os
@@ -177,7 +178,7 @@ def load(
     found = _find_file(path, environment, directory or Path())
     draft = _Draft()
     if found:
-        draft.add_layer(_read_file(found))
+        draft.add_layer(_read_file(found, draft.problems))
     draft.add_layer(_read_environment(environment))
     draft.add_layer(_read_flags(flags or {}))
     settings = _validate(draft)
@@ -205,7 +206,13 @@ def _find_file(path: Path | None, environment: Mapping[str, str], directory: Pat
     return next((place for place in places if place.is_file()), None)
 
 
-def _read_file(path: Path) -> dict[Key, Entry]:
+def _read_file(path: Path, problems: list[str]) -> dict[Key, Entry]:
+    """Read a file; sections nobody knows are added to the problems, without their keys.
+
+    Raises:
+        ConfigError: There is no making out its sections and keys.
+
+    """
     # No section is called "": [DEFAULT] has no magic here and is refused as unknown.
     parser = configparser.ConfigParser(interpolation=None, default_section="")
     try:
@@ -215,16 +222,36 @@ def _read_file(path: Path) -> dict[Key, Entry]:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text: {error.reason}") from error
     except configparser.Error as error:
-        raise ConfigError(str(error)) from error
-    unknown = [name for name in parser.sections() if not _is_section(name)]
-    if unknown:
-        nearest = "\n".join(f"{path}: {_unknown_section(name)}" for name in unknown)
-        raise ConfigError(nearest)
+        faults = "\n".join(f"{path} line {line}: {what}" for line, what in _syntax_faults(error))
+        raise ConfigError(faults or f"{path}: {' '.join(error.message.split())}") from error
+    known = [name for name in parser.sections() if _is_section(name)]
+    problems += [
+        f"{path}: {_unknown_section(name)}" for name in parser.sections() if name not in known
+    ]
     return {
         (name, key): Entry(text.strip(), str(path))
-        for name in parser.sections()
+        for name in known
         for key, text in parser.items(name)
     }
+
+
+def _syntax_faults(error: configparser.Error) -> list[tuple[int | None, str]]:
+    """Return number and fault of each line that the parser did not like."""
+    match error:
+        case configparser.MissingSectionHeaderError(lineno=number, line=line):
+            return [(number, f"{line.strip()!r} stands before the first [section]")]
+        case configparser.DuplicateSectionError(lineno=number, section=section):
+            return [(number, f"[{section}] is there already; a section is written once")]
+        case configparser.DuplicateOptionError(lineno=number, section=section, option=key):
+            return [(number, f"[{section}] {key} is set already; a key is written once")]
+        case configparser.ParsingError(errors=errors):
+            return [(number, f"{_line(text)!r} is not `key: value`") for number, text in errors]
+    return []
+
+
+def _line(text: str) -> str:
+    """Undo the quoting of the lines in a ParsingError."""
+    return str(ast.literal_eval(text)).strip()
 
 
 def _read_environment(environment: Mapping[str, str]) -> dict[Key, Entry]:

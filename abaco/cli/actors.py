@@ -8,26 +8,33 @@ from typing import Any
 import click
 
 from abaco.cli.follow import wait_until_ready
-from abaco.cli.session import Command, Session, assignments, client_options
+from abaco.cli.output import Columns, examples
+from abaco.cli.session import INTERRUPTED, Command, Session, client_options, variables
 
-_COLUMNS = {
-    "id": "id",
-    "name": "name",
-    "status": "status",
-    "image": "image",
-    "stateless": "stateless",
-    "revision": "revision",
-    "create_time": "created",
-}
+_COLUMNS = Columns(
+    {
+        "id": "id",
+        "name": "name",
+        "status": "status",
+        "image": "image",
+        "stateless": "stateless",
+        "revision": "revision",
+        "create_time": "created",
+    },
+    spare=frozenset({"stateless", "revision"}),
+)
 
-_WORKER_COLUMNS = {
-    "id": "id",
-    "status": "status",
-    "image": "image",
-    "cid": "container",
-    "create_time": "created",
-    "last_execution_time": "last execution",
-}
+_WORKER_COLUMNS = Columns(
+    {
+        "id": "id",
+        "status": "status",
+        "image": "image",
+        "cid": "container",
+        "create_time": "created",
+        "last_execution_time": "last execution",
+    },
+    spare=frozenset({"create_time"}),
+)
 
 #: attributes that a PUT puts back to their defaults when they are not sent
 _REPLACED = (
@@ -57,17 +64,27 @@ def actors() -> None:
     """Register, look at, change and delete actors."""
 
 
-def _attributes(function: Command) -> Command:
+def _attributes(*, env_help: str) -> Callable[[Command], Command]:
     """Add the options for what an actor is made of."""
-    options: list[Callable[[Command], Command]] = [
+
+    def decorate(function: Command) -> Command:
+        for option in reversed(_attribute_options(env_help)):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def _attribute_options(env_help: str) -> list[Callable[[Command], Command]]:
+    return [
         click.option("--description", help="For people."),
         click.option(
             "--env",
             "-e",
             metavar="NAME=VALUE",
             multiple=True,
-            callback=assignments,
-            help="Environment variable of every execution; may be repeated.",
+            callback=variables,
+            help=env_help,
         ),
         click.option("--max-workers", type=click.IntRange(min=1), help="Executions at once."),
         click.option("--mem-limit", metavar="SIZE", help="Memory per execution: 512m, 3g."),
@@ -85,9 +102,6 @@ def _attributes(function: Command) -> Command:
             "--timeout", type=float, default=600.0, show_default=True, help="Seconds for --wait."
         ),
     ]
-    for option in reversed(options):
-        function = option(function)
-    return function
 
 
 def _body(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,30 +118,50 @@ def _body(options: Mapping[str, Any]) -> dict[str, Any]:
 def _report(session: Session, actor: Mapping[str, Any], *, wait: bool, timeout: float) -> None:
     actor_id = str(actor["id"])
     if wait:
-        with session.printer.progress("waiting for a worker") as progress:
-            actor = wait_until_ready(
-                session.client, actor_id, on_status=progress.show, timeout_s=timeout
+        try:
+            with session.printer.progress("waiting for a worker") as progress:
+                actor = wait_until_ready(
+                    session.client, actor_id, on_status=progress.show, timeout_s=timeout
+                )
+        except KeyboardInterrupt:
+            click.echo(
+                f"\nactor {actor_id} goes on getting ready; `abaco actors show {actor_id}` tells"
+                " its status",
+                err=True,
             )
+            click.get_current_context().exit(INTERRUPTED)
     session.printer.short(actor, _COLUMNS)
 
 
-@actors.command()
+@actors.command(
+    epilog=examples(
+        "abaco actors create abaco/hello --name hello --wait",
+        "abaco actors create counter:1 --stateful -e STEP=2 --mem-limit 256m",
+    )
+)
 @click.argument("image")
 @click.option("--name", help="A name to call it by in these commands.")
 @click.option("--stateful", is_flag=True, help="One execution at a time, in order, with a state.")
-@_attributes
+@_attributes(env_help="Environment variable of every execution; may be repeated.")
 @client_options()
 def create(session: Session, *, stateful: bool, wait: bool, timeout: float, **options: Any) -> None:
-    r"""Register an actor that runs IMAGE.
-
-    \b
-    Examples:
-      abaco actors create abaco/hello --name hello --wait
-      abaco actors create counter:1 --stateful -e STEP=2 --mem-limit 256m
-    """
+    """Register an actor that runs IMAGE."""
     body = _body(options) | {"stateless": not stateful}
+    _warn_of_namesakes(session, options["name"])
     actor = session.client.request("POST", (), body=body)
     _report(session, actor, wait=wait, timeout=timeout)
+
+
+def _warn_of_namesakes(session: Session, name: str | None) -> None:
+    """Say that a name will not do to tell the new actor from others; the server allows that."""
+    if name is None:
+        return
+    others = [str(actor["id"]) for actor in session.client.get() if actor.get("name") == name]
+    if others:
+        session.printer.say(
+            f"warning: the name {name!r} is in use already ({', '.join(others)}); commands will"
+            " need the id of the actor they mean"
+        )
 
 
 @actors.command("list")
@@ -149,26 +183,32 @@ def show(session: Session, actor: str) -> None:
     session.printer.record(session.find_actor(actor))
 
 
-@actors.command()
+@actors.command(
+    epilog=examples(
+        "abaco actors update hello --image abaco/hello:2 --wait",
+        "abaco actors update hello --force     same image name, built anew",
+    )
+)
 @click.argument("actor")
 @click.option("--image", help="Run this image from now on.")
 @click.option("--force", is_flag=True, help="New workers, though the image's name is the same.")
-@_attributes
+@_attributes(
+    env_help="Environment variable of every execution; may be repeated. Those given replace ALL"
+    " variables the actor had."
+)
 @client_options()
 def update(
     session: Session, actor: str, *, force: bool, wait: bool, timeout: float, **options: Any
 ) -> None:
-    r"""Change ACTOR; what is not named stays as it is.
+    """Change ACTOR; what is not named stays as it is.
 
-    \b
-    Examples:
-      abaco actors update hello --image abaco/hello:2 --wait
-      abaco actors update hello --force     same image name, built anew
+    Variables count as one: with -e, name all the actor shall have.
     """
+    changes = _body(options) | ({"force": True} if force else {})
+    if not changes:
+        raise click.UsageError("nothing to change: name what, or --force for new workers")
     found = session.find_actor(actor)
-    body = _kept(found) | _body(options)
-    if force:
-        body["force"] = True
+    body = _kept(found) | changes
     answer = session.client.request("PUT", [found["id"]], body=body)
     _report(session, answer, wait=wait, timeout=timeout)
 
@@ -199,5 +239,14 @@ def delete(session: Session, actor: str) -> None:
 @client_options()
 def workers(session: Session, actor: str) -> None:
     """List the workers of ACTOR and what they do."""
-    found = session.client.get(session.find_actor_id(actor), "workers")
-    session.printer.table(found, _WORKER_COLUMNS, empty="no workers; a message starts one")
+    owner = session.find_actor(actor)
+    found = session.client.get(str(owner["id"]), "workers")
+    empty = "no workers; a message starts one"
+    if owner["status"] == "ERROR":
+        empty = "no workers"
+        reason = str(owner.get("status_message", "")).strip() or "no reason"
+        session.printer.say(
+            f"the actor is in ERROR ({reason}); no worker starts before an update, e.g."
+            f" `abaco actors update {actor} --force`"
+        )
+    session.printer.table(found, _WORKER_COLUMNS, empty=empty)

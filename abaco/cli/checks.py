@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
 import shutil
 import socket
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from abaco.config import Settings
 from abaco.errors import AbacoError
@@ -140,11 +142,27 @@ def check_engine(settings: Settings) -> Iterator[Finding]:
                 check="engine",
                 level=Level.ERROR,
                 what=f"driver {settings.engine.driver}: {reason}",
-                remedy="start Docker, or install Podman (apt-get install podman runc); --driver"
-                " chooses another engine",
+                remedy=_engine_remedy(settings.engine.driver, reason),
             )
             return
     yield Finding(check="engine", level=Level.OK, what=what)
+
+
+def _engine_remedy(driver: str, reason: str) -> str:
+    if "permission denied" not in reason.lower():
+        return (
+            "start Docker, or install Podman (apt-get install podman runc); --driver chooses"
+            " another engine"
+        )
+    if driver == "podman":
+        return (
+            "run as the user whom the socket belongs to, or let [engine] podman_socket name one of"
+            " your own (systemctl --user start podman.socket)"
+        )
+    return (
+        "add yourself to the group docker (sudo usermod -aG docker $USER, log in again); who is in"
+        " it is as good as root here"
+    )
 
 
 async def _probe(settings: Settings) -> str:
@@ -175,8 +193,62 @@ def check_host(settings: Settings) -> Iterator[Finding]:
         )
 
 
+def check_reach(settings: Settings) -> Iterator[Finding]:
+    """Check that containers can call the server, as stateful actors must to write their state."""
+    if settings.engine.network == "host":
+        yield Finding(check="reach", level=Level.OK, what="containers share this host's network")
+    elif settings.engine.network == "none":
+        yield Finding(
+            check="reach",
+            level=Level.WARNING,
+            what=f"[engine] network is none: {_UNREACHABLE}",
+            remedy="another [engine] network, if actors shall keep state",
+        )
+    elif settings.web.is_loopback:
+        yield Finding(
+            check="reach",
+            level=Level.WARNING,
+            what=f"the server listens on {settings.web.address} only: {_UNREACHABLE}",
+            remedy="[engine] network: host if only you use this machine; else a [web] address"
+            " containers reach, with default_api_server and access_control (docs/actors.rst)",
+        )
+    elif _is_this_machine(settings.web.default_api_server):
+        yield Finding(
+            check="reach",
+            level=Level.WARNING,
+            what=f"containers are told to call {settings.web.default_api_server}, which is"
+            f" themselves: {_UNREACHABLE}",
+            remedy="[web] default_api_server: the URL under which containers reach this server",
+        )
+    else:
+        yield Finding(
+            check="reach",
+            level=Level.OK,
+            what=f"containers are told to call {settings.web.default_api_server}",
+        )
+
+
+_UNREACHABLE = "containers cannot call the API, so stateful actors cannot write their state"
+
+
+def _is_this_machine(url: str) -> bool:
+    """Tell whether a URL means whoever asks."""
+    name = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")
+
+
 #: in the order in which they are shown
-CHECKS: tuple[Check, ...] = (check_python, check_data_dir, check_port, check_engine, check_host)
+CHECKS: tuple[Check, ...] = (
+    check_python,
+    check_data_dir,
+    check_port,
+    check_engine,
+    check_reach,
+    check_host,
+)
 
 
 def examine(settings: Settings) -> list[Finding]:

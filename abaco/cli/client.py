@@ -29,6 +29,12 @@ class UnreachableError(ClientError):
     """Nobody answers at the URL."""
 
 
+class BadUrlError(ClientError):
+    """The URL is none a server could have. Ends the command with exit code 2."""
+
+    exit_code = 2
+
+
 class ApiError(ClientError):
     """The server answered with an error; ``status`` is the HTTP status."""
 
@@ -44,10 +50,13 @@ class AbacoClient:
         url: Base URL without ``/actors``.
         headers: Sent with every request; carries the proof of who calls.
 
+    Raises:
+        BadUrlError: It is no HTTP URL.
+
     """
 
     def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
-        self.url = url.rstrip("/")
+        self.url = _checked(url).rstrip("/")
         self._headers = {"Accept": "application/json", **(headers or {})}
         self._pool = urllib3.PoolManager(
             retries=False,
@@ -108,6 +117,19 @@ class AbacoClient:
         return snake_keys(result)
 
 
+def _checked(url: str) -> str:
+    try:
+        parsed = urllib3.util.parse_url(url)
+    except urllib3.exceptions.LocationParseError:
+        parsed = urllib3.util.Url()
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise BadUrlError(
+            f"{url!r} is no URL of a server; write it like http://127.0.0.1:8000 (--url or"
+            " ABACO_URL)"
+        )
+    return url
+
+
 def snake_keys(result: Any) -> Any:
     """Spell the keys of an object, of a list's objects and of summary items in snake case.
 
@@ -139,6 +161,4 @@ def _reason(error: urllib3.exceptions.HTTPError) -> str:
             return str(cause.strerror if isinstance(cause, OSError) else cause).lower()
         case urllib3.exceptions.ConnectTimeoutError():
             return f"no connection within {CONNECT_TIMEOUT_S:g} s"
-        case urllib3.exceptions.LocationValueError():
-            return "this is no URL"
     return type(error).__name__

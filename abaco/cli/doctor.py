@@ -8,25 +8,22 @@ from pathlib import Path
 
 import click
 
-from abaco.cli.output import Printer
+from abaco.cli.output import Columns, Printer, examples
 from abaco.cli.server import config_options, read_configuration
 from abaco.errors import ConfigError
 
-_COLUMNS = {"level": "level", "check": "check", "what": "found", "remedy": "what to do"}
+_COLUMNS = Columns({"level": "level", "check": "check", "what": "found", "remedy": "what to do"})
 
 
-@click.command()
+@click.command(
+    epilog=examples("abaco doctor", "abaco doctor --driver podman --data-dir ~/abaco"),
+)
 @config_options
 @click.option("--json", "as_json", is_flag=True, help="Print nothing but JSON.")
 def doctor(config: Path | None, *, as_json: bool, **flags: str | None) -> None:
-    r"""Check store, engine, port and host limits; each finding comes with its remedy.
+    """Check store, engine, port and host limits; each finding comes with its remedy.
 
     Returns 0 when the server can work here, 1 when something must be repaired first.
-
-    \b
-    Examples:
-      abaco doctor
-      abaco doctor --driver podman --data-dir ~/abaco
     """
     # The checks reach into drivers; the other commands need none of that.
     from abaco.cli.checks import Finding, Level, examine
@@ -38,9 +35,10 @@ def doctor(config: Path | None, *, as_json: bool, **flags: str | None) -> None:
             Finding(
                 check="configuration",
                 level=Level.ERROR,
-                what=error.message,
+                what=fault,
                 remedy="`abaco init PATH` writes a file with every key and what it takes",
             )
+            for fault in error.message.splitlines()
         ]
     printer = Printer(as_json=as_json)
     printer.table([asdict(finding) for finding in findings], _COLUMNS, empty="")

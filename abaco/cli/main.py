@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import click
 
 import abaco
@@ -9,6 +12,7 @@ from abaco.cli.actors import actors, workers
 from abaco.cli.doctor import doctor
 from abaco.cli.messages import executions, halt, logs, send
 from abaco.cli.server import init, serve
+from abaco.cli.session import target_options
 from abaco.cli.state import state
 
 _HELP = """\
@@ -20,20 +24,18 @@ the run is called an execution and has a log and an exit code.
 \b
 One minute:
   abaco doctor                                   is this machine ready?
-  abaco serve                                    start the server (stop it with Ctrl-C)
+  abaco serve                                    start one; Ctrl-C stops it
   abaco actors create IMAGE --name hello --wait  in a second terminal
-  abaco send hello "How are you?" --wait         send a message and watch the answer
+  abaco send hello "How are you?" --wait         watch the answer
 
-\b
-Where the client commands find the server (options or environment variables):
-  --url         ABACO_URL         base URL, http://127.0.0.1:8000 without it
-  --jwt-header  ABACO_JWT_HEADER  header that carries the proof, e.g. X-JWT-Assertion-DEV
-  --token-file  ABACO_TOKEN_FILE  file with the token for that header
+The options below say where the client commands find the server; they may stand before the command
+or after it.
 """
 
 
 @click.group(help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(abaco.__version__, prog_name="abaco")
+@target_options
 def cli() -> None:
     """Hold the commands; the text for people is in ``_HELP``."""
 
@@ -57,6 +59,28 @@ def main() -> None:
     """Run the command line; ends the process.
 
     Exit codes: 0 fine, 1 the server, the engine or the execution failed, 2 wrong usage or
-    configuration.
+    configuration, 130 Ctrl-C ended the waiting.
     """
-    cli(prog_name="abaco")
+    try:
+        cli(prog_name="abaco")
+    except OSError as error:
+        if not _give_up_stdout():
+            raise
+        click.echo(f"Error: standard output cannot be written: {error.strerror}", err=True)
+        sys.exit(1)
+
+
+def _give_up_stdout() -> bool:
+    """Tell whether standard output is what failed; if so, drop what it still holds.
+
+    What failed fails again: here, where one more newline does no harm, and when the interpreter
+    writes what is left as it ends, hence the null device. Source: the note on SIGPIPE in the
+    documentation of Python's signal module.
+    """
+    try:
+        sys.stdout.flush()
+        os.write(sys.stdout.fileno(), b"\n")
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False

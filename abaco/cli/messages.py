@@ -3,25 +3,60 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
 from abaco.cli.client import ClientError
 from abaco.cli.follow import FINAL, follow_execution
-from abaco.cli.session import JsonBody, Session, assignments, client_options, json_value
+from abaco.cli.output import Columns, examples
+from abaco.cli.session import (
+    INTERRUPTED,
+    JsonBody,
+    Session,
+    client_options,
+    json_value,
+    variables,
+)
 
-_COLUMNS = {
-    "id": "id",
-    "status": "status",
-    "message_received_time": "received",
-    "start_time": "started",
-    "finish_time": "finished",
-}
+_COLUMNS = Columns(
+    {
+        "id": "id",
+        "status": "status",
+        "message_received_time": "received",
+        "start_time": "started",
+        "finish_time": "finished",
+    },
+    spare=frozenset({"start_time"}),
+)
+
+_NOT_TEXT = "is not UTF-8 text; binary messages are not supported yet"
 
 
-@click.command()
+def _parameters(
+    context: click.Context, param: click.Parameter, items: Sequence[str]
+) -> dict[str, str]:
+    """Take the items of ``--param`` apart.
+
+    Raises:
+        click.BadParameter: An item is none, or would become something else than a variable.
+
+    """
+    pairs = variables(context, param, items)
+    if "message" in pairs:
+        raise click.BadParameter("a parameter of that name is the message itself; send it as TEXT")
+    return pairs
+
+
+@click.command(
+    epilog=examples(
+        'abaco send hello "How are you?" --wait',
+        """abaco send hello --json '{"n": 3}' -p MODE=fast""",
+        "abaco send hello --json @order.json -o json",
+        "date | abaco send hello",
+    )
+)
 @click.argument("actor")
 @click.argument("text", required=False)
 @click.option(
@@ -36,13 +71,13 @@ _COLUMNS = {
     "-p",
     metavar="NAME=VALUE",
     multiple=True,
-    callback=assignments,
+    callback=_parameters,
     help="Environment variable of this execution; may be repeated.",
 )
 @click.option("--wait", "-w", is_flag=True, help="Show the log and return when it has ended.")
 @click.option("--timeout", type=float, help="Seconds for --wait; without it as long as it takes.")
 @click.option(
-    "--exit-code", is_flag=True, help="Return the exit code of the actor's program (with --wait)."
+    "--exit-code", is_flag=True, help="Wait, and return the exit code of the actor's program."
 )
 @client_options(json_flag=False)
 def send(
@@ -56,21 +91,21 @@ def send(
     timeout: float | None,
     exit_code: bool,
 ) -> None:
-    r"""Send a message to ACTOR: TEXT, a JSON value, or else what standard input holds.
+    """Send a message to ACTOR: TEXT, a JSON value, or else what standard input holds.
 
-    \b
-    Examples:
-      abaco send hello "How are you?" --wait
-      abaco send hello --json '{"n": 3}' -p MODE=fast
-      abaco send hello --json @order.json -o json
-      date | abaco send hello
+    With --wait the log goes to standard output, and the command ends with 0 once the execution
+    is COMPLETE. That says that the container ran and ended, not that its program was happy: an
+    exit code other than 0, a halt (abaco halt) and a stop after max_run_time are COMPLETE too,
+    with the exit code (137 or 143 when stopped) and the reason on the last line. --exit-code
+    returns the program's exit code instead of 0. ERROR means that no container could be run; the
+    command then ends with 1, as it does when --timeout is over.
     """
     body = _message(text, json_body)
     actor_id = session.find_actor_id(actor)
     answer = session.client.request("POST", [actor_id, "messages"], query=param, body=body)
     execution_id = str(answer["execution_id"])
     if wait or exit_code:
-        execution = _follow(session, actor_id, execution_id, timeout_s=timeout)
+        execution = _follow(session, actor, actor_id, execution_id, timeout_s=timeout)
         _end(execution, use_exit_code=exit_code)
     elif session.printer.as_json:
         session.printer.json(answer)
@@ -85,16 +120,47 @@ def _message(text: str | None, json_body: JsonBody | None) -> Any:
     if json_body is not None:
         return json_body.value
     if text is None:
-        if sys.stdin.isatty():
+        if sys.stdin is None or sys.stdin.isatty():
             raise click.UsageError("nothing to send: give TEXT or --json")
-        text = sys.stdin.read()
+        try:
+            text = sys.stdin.buffer.read().decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise click.UsageError(f"standard input {_NOT_TEXT}") from error
+    elif not _is_text(text):
+        raise click.UsageError(f"TEXT {_NOT_TEXT}")
     return {"message": text}
 
 
+def _is_text(argument: str) -> bool:
+    """Tell text from bytes of the command line that are none; Python hides those in surrogates."""
+    try:
+        argument.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _follow(
+    session: Session, actor: str, actor_id: str, execution_id: str, *, timeout_s: float | None
+) -> dict[str, Any]:
+    """Show log and end of an execution, or collect both for JSON output.
+
+    Ctrl-C ends the watching, and so the command; the execution goes on.
+    """
+    try:
+        return _show_to_the_end(session, actor_id, execution_id, timeout_s=timeout_s)
+    except KeyboardInterrupt:
+        click.echo(
+            f"\nexecution {execution_id} goes on; `abaco logs {actor} {execution_id} --follow`"
+            " shows its log",
+            err=True,
+        )
+        return click.get_current_context().exit(INTERRUPTED)
+
+
+def _show_to_the_end(
     session: Session, actor_id: str, execution_id: str, *, timeout_s: float | None
 ) -> dict[str, Any]:
-    """Show log and end of an execution, or collect both for JSON output."""
     printer = session.printer
     pieces: list[str] = []
 
@@ -187,13 +253,19 @@ def logs(session: Session, actor: str, execution: str | None, *, follow: bool) -
     actor_id = session.find_actor_id(actor)
     execution_id = execution or _latest(session, actor_id)
     if follow:
-        _follow(session, actor_id, execution_id, timeout_s=None)
+        _follow(session, actor, actor_id, execution_id, timeout_s=None)
         return
     text = session.client.get(actor_id, "executions", execution_id, "logs")["logs"]
     if session.printer.as_json:
         session.printer.json({"execution_id": execution_id, "logs": text})
+    elif text:
+        click.echo(text, nl=not str(text).endswith("\n"))
     else:
-        click.echo(text, nl=not str(text).endswith("\n") and bool(text))
+        status = session.client.get(actor_id, "executions", execution_id)["status"]
+        if status == "SUBMITTED":
+            session.printer.say(
+                f"execution {execution_id} has not begun: its message waits; --follow waits too"
+            )
 
 
 def _latest(session: Session, actor_id: str) -> str:

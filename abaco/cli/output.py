@@ -7,8 +7,10 @@ with tabs between the columns and progress is one line per change.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import click
@@ -53,6 +55,28 @@ class _ChangedLines(Progress):
         self._last = text
 
 
+#: narrower terminals do without the columns that are only nice to have
+WIDE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns of a table.
+
+    Attributes:
+        headings: Heading by key, in order.
+        spare: Keys left out on a terminal that is not wide. Programs get all of them.
+
+    """
+
+    headings: Mapping[str, str]
+    spare: frozenset[str] = frozenset()
+
+    def fitting(self, width: int) -> list[str]:
+        """Return the keys to show on a terminal this wide."""
+        return [key for key in self.headings if width >= WIDE or key not in self.spare]
+
+
 class Printer:
     """Prints results.
 
@@ -75,19 +99,26 @@ class Printer:
         if not self.as_json:
             click.echo(text, err=True)
 
-    def table(
-        self, items: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, empty: str
-    ) -> None:
-        """Print one row per object; ``columns`` maps keys to headings."""
+    def table(self, items: Sequence[Mapping[str, Any]], columns: Columns, *, empty: str) -> None:
+        """Print one row per object."""
         if self.as_json:
             self.json(items)
         elif not items:
             self.say(empty)
+        elif self._out.is_terminal:
+            keys = columns.fitting(self._out.width)
+            table = Table(box=None, padding=(0, 2, 0, 0))
+            for key in keys:
+                table.add_column(columns.headings[key].upper(), **_layout(key))
+            for item in items:
+                table.add_row(*(_styled(brief(key, item.get(key))) for key in keys))
+            self._out.print(table)
         else:
-            rows = [[cell(item.get(key)) for key in columns] for item in items]
-            self._rows(list(columns.values()), rows)
+            _print_tabs(columns.headings.values())
+            for item in items:
+                _print_tabs(cell(item.get(key)) for key in columns.headings)
 
-    def short(self, item: Mapping[str, Any], columns: Mapping[str, str]) -> None:
+    def short(self, item: Mapping[str, Any], columns: Columns) -> None:
         """Print one object: a row of a table for people, everything for programs."""
         if self.as_json:
             self.json(item)
@@ -100,24 +131,20 @@ class Printer:
             self.json(item)
         else:
             shown = [
-                [key, cell(value)]
+                (key, cell(value))
                 for key, value in item.items()
                 if key not in omit and value is not None
             ]
-            self._rows([], shown)
-
-    def _rows(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        if not self._out.is_terminal:
-            for row in ([headings] if headings else []) + list(rows):
-                click.echo("\t".join(row))
-            return
-        table = Table(box=None, show_header=bool(headings), padding=(0, 2, 0, 0))
-        width = len(headings or rows[0])
-        for heading in headings or [""] * width:
-            table.add_column(heading.upper(), overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(text, style=_STYLES.get(text, "")) for text in row))
-        self._out.print(table)
+            if not self._out.is_terminal:
+                for row in shown:
+                    _print_tabs(row)
+                return
+            table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+            table.add_column(no_wrap=True)
+            table.add_column(overflow="fold")
+            for key, text in shown:
+                table.add_row(Text(key), _styled(text))
+            self._out.print(table)
 
     @contextmanager
     def progress(self, text: str) -> Iterator[Progress]:
@@ -143,6 +170,45 @@ _STYLES = {
     "warning": "yellow",
     "ok": "green",
 }
+
+
+#: an id of a container is long; this much of it is what engines show
+_CONTAINER_ID_LENGTH = 12
+
+#: columns whose content is useless in pieces
+_WHOLE = ("id", "cid", "status", "level", "check")
+
+
+def _layout(key: str) -> dict[str, Any]:
+    if key in _WHOLE or key.endswith("_time"):
+        return {"no_wrap": True}
+    return {"overflow": "fold"}
+
+
+def _styled(text: str) -> Text:
+    return Text(text, style=_STYLES.get(text, ""))
+
+
+def _print_tabs(row: Iterable[str]) -> None:
+    click.echo("\t".join(row))
+
+
+def examples(*lines: str) -> str:
+    """Lay out the epilog of a command's help; click keeps the lines as they are."""
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+
+
+def brief(key: str, value: Any) -> str:
+    """Spell a value for a terminal: times in UTC to the second, container ids cut."""
+    text = cell(value)
+    if key == "cid":
+        return text[:_CONTAINER_ID_LENGTH]
+    if key.endswith("_time") and text != "-":
+        try:
+            return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M:%S}"
+        except ValueError:  # another server's spelling is better than none
+            return text
+    return text
 
 
 def cell(value: Any) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from abaco.cli.output import Printer
+from abaco.cli.output import Columns, Printer, examples
 from abaco.config import Configuration, load
 from abaco.config_text import render
 from abaco.errors import AbacoError, ConfigError
@@ -31,9 +31,20 @@ _FLAGS = {
 
 
 class ConfigurationFault(click.ClickException):
-    """The configuration is wrong; ends the command with exit code 2."""
+    """The configuration is wrong; ends the command with exit code 2.
+
+    Args:
+        faults: One per line.
+
+    """
 
     exit_code = 2
+
+    def __init__(self, faults: str) -> None:
+        lines = faults.splitlines()
+        if len(lines) > 1:
+            lines.insert(0, f"{len(lines)} faults in the configuration:")
+        super().__init__("\n  ".join(lines))
 
 
 def config_options(function: Command) -> Command:
@@ -66,18 +77,17 @@ def read_configuration(config: Path | None, options: Mapping[str, str | None]) -
     return load(config, flags=flags)
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "abaco serve",
+        "abaco serve --port 8080 --data-dir ~/abaco --driver podman",
+        "abaco serve --show-config       what is in force, and who set it",
+    )
+)
 @config_options
 @click.option("--show-config", is_flag=True, help="Print the settings in force and stop.")
 def serve(config: Path | None, *, show_config: bool, **flags: str | None) -> None:
-    r"""Run the server until it is told to stop (Ctrl-C or SIGTERM).
-
-    \b
-    Examples:
-      abaco serve
-      abaco serve --port 8080 --data-dir ~/abaco --driver podman
-      abaco serve --show-config       what is in force, and who set it
-    """
+    """Run the server until it is told to stop (Ctrl-C or SIGTERM)."""
     try:
         configuration = read_configuration(config, flags)
         if show_config:
@@ -119,7 +129,8 @@ def _show(configuration: Configuration) -> None:
         {"key": f"[{value.section}] {value.key}", "value": value.text, "origin": value.origin}
         for value in configuration.effective()
     ]
-    printer.table(rows, {"key": "key", "value": "value", "origin": "set by"}, empty="")
+    columns = Columns({"key": "key", "value": "value", "origin": "set by"})
+    printer.table(rows, columns, empty="")
 
 
 @click.command()
@@ -127,6 +138,10 @@ def _show(configuration: Configuration) -> None:
 @click.option("--force", is_flag=True, help="Replace the file if it is there.")
 def init(path: Path, *, force: bool) -> None:
     """Write a commented configuration file with every key to PATH (./abaco.conf)."""
+    if path.is_dir():
+        raise click.ClickException(
+            f"{path} is a directory; name a file in it: `abaco init {path / 'abaco.conf'}`"
+        )
     try:
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(render())

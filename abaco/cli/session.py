@@ -7,12 +7,16 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from abaco.cli.client import AbacoClient, ApiError, ClientError
 from abaco.cli.output import Printer
+from abaco.domain.context import is_reserved
+
+#: exit code of a program that Ctrl-C ended: 128 + SIGINT
+INTERRUPTED: Final = 130
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -55,6 +59,70 @@ class Session:
         return str(self.find_actor(reference)["id"])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where the server is and what proves the caller; None means that nobody said."""
+
+    url: str | None = None
+    jwt_header: str | None = None
+    token_file: Path | None = None
+
+    def or_else(self, other: Target) -> Target:
+        """Take from another what this one does not say."""
+        return Target(
+            url=self.url or other.url,
+            jwt_header=self.jwt_header or other.jwt_header,
+            token_file=self.token_file or other.token_file,
+        )
+
+    def client(self) -> AbacoClient:
+        """Return a client of this server.
+
+        Raises:
+            ClientError: The URL is none.
+            click.UsageError: Half a proof, or a token file that cannot be read.
+
+        """
+        return AbacoClient(self.url or DEFAULT_URL, self._proof())
+
+    def _proof(self) -> dict[str, str]:
+        if (self.jwt_header is None) != (self.token_file is None):
+            raise click.UsageError("--jwt-header and --token-file belong together")
+        if self.jwt_header is None or self.token_file is None:
+            return {}
+        try:
+            return {self.jwt_header: self.token_file.read_text(encoding="utf-8").strip()}
+        except OSError as error:
+            raise click.UsageError(
+                f"the token file {self.token_file} cannot be read: {error.strerror}"
+            ) from error
+
+
+def target_options(function: Command) -> Command:
+    """Give the command above all others the options that reach a server, and a Target.
+
+    What stands before a command's name, or in the environment, holds for the command unless it
+    says otherwise itself. Here nothing is checked: not every command speaks to a server.
+    """
+
+    @functools.wraps(function)
+    def group(
+        *args: Any,
+        url: str | None,
+        jwt_header: str | None,
+        token_file: Path | None,
+        **options: Any,
+    ) -> None:
+        target = Target(url=url, jwt_header=jwt_header, token_file=token_file)
+        click.get_current_context().obj = target
+        function(*args, **options)
+
+    decorated: Command = group
+    for option in _target_options(from_environment=True):
+        decorated = option(decorated)
+    return decorated
+
+
 def client_options(*, json_flag: bool = True) -> Callable[[Command], Command]:
     """Give a command the client options and a Session as first argument.
 
@@ -67,16 +135,17 @@ def client_options(*, json_flag: bool = True) -> Callable[[Command], Command]:
         @functools.wraps(function)
         def command(
             *args: Any,
-            url: str,
+            url: str | None,
             jwt_header: str | None,
             token_file: Path | None,
             output: str,
             as_json: bool = False,
             **options: Any,
         ) -> None:
-            client = AbacoClient(url, _proof(jwt_header, token_file))
+            target = Target(url=url, jwt_header=jwt_header, token_file=token_file)
+            before = click.get_current_context().find_object(Target) or Target()
             printer = Printer(as_json=as_json or output == "json")
-            function(Session(client, printer), *args, **options)
+            function(Session(target.or_else(before).client(), printer), *args, **options)
 
         decorated: Command = command
         for option in _options(json_flag=json_flag):
@@ -86,46 +155,52 @@ def client_options(*, json_flag: bool = True) -> Callable[[Command], Command]:
     return decorate
 
 
-def _options(*, json_flag: bool) -> list[Callable[[Command], Command]]:
-    options: list[Callable[[Command], Command]] = [
+def _target_options(*, from_environment: bool) -> list[Callable[[Command], Command]]:
+    """Make ``--url``, ``--jwt-header`` and ``--token-file``.
+
+    Args:
+        from_environment: Whether they are read there; once, lest it wins over the group's options.
+
+    """
+
+    def variable(name: str) -> str | None:
+        return name if from_environment else None
+
+    return [
         click.option(
             "--token-file",
-            envvar="ABACO_TOKEN_FILE",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="File with the token for --jwt-header.",
+            envvar=variable("ABACO_TOKEN_FILE"),
+            type=click.Path(path_type=Path),
+            help="File with the token for --jwt-header; else $ABACO_TOKEN_FILE.",
         ),
         click.option(
             "--jwt-header",
-            envvar="ABACO_JWT_HEADER",
+            envvar=variable("ABACO_JWT_HEADER"),
             metavar="NAME",
-            help="Header that carries the token, e.g. X-JWT-Assertion-DEV.",
+            help="Header that carries the token, e.g. X-JWT-Assertion-DEV; else $ABACO_JWT_HEADER.",
         ),
         click.option(
             "--url",
-            envvar="ABACO_URL",
-            default=DEFAULT_URL,
-            show_default=True,
-            help="Base URL of the server.",
+            envvar=variable("ABACO_URL"),
+            help=f"Base URL of the server; else $ABACO_URL, else {DEFAULT_URL}.",
         ),
+    ]
+
+
+def _options(*, json_flag: bool) -> list[Callable[[Command], Command]]:
+    options = _target_options(from_environment=False)
+    options.append(
         click.option(
             "--output",
             "-o",
             type=click.Choice(["table", "json"]),
             default="table",
             help="json prints nothing but JSON.",
-        ),
-    ]
+        )
+    )
     if json_flag:
         options.append(click.option("--json", "as_json", is_flag=True, help="Same as -o json."))
     return options
-
-
-def _proof(jwt_header: str | None, token_file: Path | None) -> dict[str, str]:
-    if (jwt_header is None) != (token_file is None):
-        raise click.UsageError("--jwt-header and --token-file belong together")
-    if jwt_header is None or token_file is None:
-        return {}
-    return {jwt_header: token_file.read_text(encoding="utf-8").strip()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,4 +247,20 @@ def assignments(
         if not (name and separator):
             raise click.BadParameter(f"{item!r} is not of the form NAME=VALUE")
         pairs[name] = value
+    return pairs
+
+
+def variables(
+    context: click.Context, param: click.Parameter, items: Sequence[str]
+) -> dict[str, str]:
+    """Take ``NAME=VALUE`` items apart that are to become variables of a container.
+
+    Raises:
+        click.BadParameter: An item is none, or the server would ignore it.
+
+    """
+    pairs = assignments(context, param, items)
+    for name in pairs:
+        if is_reserved(name):
+            raise click.BadParameter(f"{name} is set by the server alone; use another name")
     return pairs

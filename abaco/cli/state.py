@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from abaco.cli.output import examples
 from abaco.cli.session import JsonBody, Session, client_options, json_value
 
 
@@ -21,18 +22,18 @@ def get_state(session: Session, actor: str) -> None:
     session.printer.json(answer["state"])
 
 
-@state.command("set")
+@state.command(
+    "set",
+    epilog=examples(
+        """abaco state set counter '{"count": 0}'""",
+        "abaco state set counter @state.json",
+    ),
+)
 @click.argument("actor")
 @click.argument("value", metavar="JSON|@FILE", callback=json_value)
 @client_options()
 def set_state(session: Session, actor: str, value: JsonBody) -> None:
-    r"""Write VALUE, a JSON value or @file, as the state of ACTOR.
-
-    \b
-    Examples:
-      abaco state set counter '{"count": 0}'
-      abaco state set counter @state.json
-    """
+    """Write VALUE, a JSON value or @file, as the state of ACTOR."""
     actor_id = session.find_actor_id(actor)
     answer = session.client.request("POST", [actor_id, "state"], body=value.value)
     if session.printer.as_json:

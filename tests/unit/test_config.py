@@ -230,6 +230,42 @@ class TestMistakes:
     def test_an_unknown_section_comes_with_the_nearest(self, read):
         assert "[worker]: unknown section; did you mean 'workers'?" in fault(read, "[worker]\na: 1")
 
+    def test_unknown_sections_are_told_with_everything_else(self, read, tmp_path):
+        text = fault(read, "[worker]\na: 1\nb: 2\n[logz]\n[web]\nport: http\nprot: 1\n")
+        where = f"{tmp_path / 'abaco.conf'}: "
+        lines = text.splitlines()
+        assert all(line.startswith(where) for line in lines)
+        assert [line.removeprefix(where).split(":")[0] for line in lines] == [
+            "[worker]",
+            "[logz]",
+            "[web] prot",
+            "[web] port",
+        ]
+
+    @pytest.mark.parametrize(
+        ("text", "faults"),
+        [
+            ("port: 1\n", ["line 1: 'port: 1' stands before the first [section]"]),
+            ("[web]\n\nport\n", ["line 3: 'port' is not `key: value`"]),
+            (
+                "[web]\none\ncase: snake\ntwo\n",
+                ["line 2: 'one' is not `key: value`", "line 4: 'two' is not `key: value`"],
+            ),
+            (
+                "[web]\n[logs]\n[web]\n",
+                ["line 3: [web] is there already; a section is written once"],
+            ),
+            (
+                "[web]\nport: 1\nPort: 2\n",
+                ["line 3: [web] port is set already; a key is written once"],
+            ),
+        ],
+    )
+    def test_a_line_that_makes_no_sense_is_told_with_its_number(self, read, tmp_path, text, faults):
+        assert fault(read, text).splitlines() == [
+            f"{tmp_path / 'abaco.conf'} {line}" for line in faults
+        ]
+
     def test_default_is_a_section_like_any_other(self, read):
         assert "[DEFAULT]: unknown section" in fault(read, "[DEFAULT]\nport: 1\n")
 

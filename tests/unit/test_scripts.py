@@ -1,6 +1,8 @@
 """The scripts, as far as they go without installing anything or starting an engine."""
 
 import os
+import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -117,8 +119,89 @@ class TestVenv:
 def test_quickstart_explains_itself_when_misused():
     result = run(ROOT / "scripts/quickstart", "--nonsense")
     assert result.returncode == 2
+    assert "unknown: --nonsense" in result.stderr
     for option in ("--yes", "--keep", "--driver"):
-        assert option in result.stdout
+        assert option in result.stderr
+
+
+@pytest.mark.parametrize("option", ["--help", "-h"])
+@pytest.mark.parametrize(("script", "word"), [("quickstart", "--keep"), ("bench", "bench_store")])
+def test_help_is_an_answer_and_no_mistake(script, word, option):
+    result = run(ROOT / "scripts" / script, option)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert f"scripts/{script}" in result.stdout
+    assert word in result.stdout
+    assert "#" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--driver", "foo"], "--driver takes docker or podman, not foo"),
+        (["--driver"], "--driver takes docker or podman"),
+    ],
+)
+def test_quickstart_names_the_drivers_there_are(arguments, text):
+    result = run(ROOT / "scripts/quickstart", *arguments)
+    assert result.returncode == 2
+    assert result.stderr == f"{text}\n"
+
+
+def test_bench_names_the_benchmarks_there_are():
+    result = run(ROOT / "scripts/bench", "bench_nothing")
+    assert result.returncode == 2
+    assert "unknown: bench_nothing" in result.stderr
+    assert "bench_driver" in result.stderr
+
+
+class TestQuickstart:
+    """The whole of it, with a server whose engine is a program that does what it is told."""
+
+    @pytest.fixture
+    def quickstart(self, tools, tmp_path):
+        """Run it in a copy of the scripts whose server and commands only say what was asked."""
+        for folder in ("scripts", "samples"):
+            shutil.copytree(ROOT / folder, tmp_path / folder)
+        (tmp_path / "tmp").mkdir()
+        (tmp_path / "tools").mkdir(exist_ok=True)
+        (tmp_path / "tools/python").symlink_to(sys.executable)
+        (tmp_path / "scripts/venv").write_text(f"#!/bin/sh\necho {tmp_path / 'tools'}\n")
+        tools("abaco", '[ "$1" != serve ] || exec sleep 60; echo "did: $*"')
+        tools("busybox", "exit 0")
+        path = tools("docker", '[ "$1" != import ] || cat >/dev/null; echo docker version 1')
+        return lambda *options, search_path=path: run(
+            tmp_path / "scripts/quickstart",
+            *("--driver", "docker", *options),
+            PATH=search_path,
+            TMPDIR=str(tmp_path / "tmp"),
+        )
+
+    def test_nothing_stays_unless_asked(self, quickstart, tmp_path):
+        result = quickstart()
+        assert result.returncode == 0, result.stderr
+        assert "scripts/quickstart --keep" in result.stdout
+        assert "data are removed" in result.stdout
+        assert list((tmp_path / "tmp").iterdir()) == []
+
+    def test_what_is_kept_is_named(self, quickstart, tmp_path):
+        result = quickstart("--keep")
+        assert result.returncode == 0, result.stderr
+        server = int(result.stdout.split("stop it with:    kill ")[1].split()[0])
+        os.kill(server, signal.SIGKILL)
+        (data,) = (tmp_path / "tmp").iterdir()
+        assert f"its data and its log stay in {data}" in result.stdout
+        assert "scripts/quickstart --keep" not in result.stdout
+        assert "start it again:" in result.stdout
+
+    def test_docker_by_name_is_not_replaced_by_another(self, quickstart, tmp_path):
+        few = tmp_path / "few"  # whatever engine this machine has, it is not among these
+        few.mkdir()
+        for name in ("bash", "env", "readlink", "dirname"):
+            (few / name).symlink_to(str(shutil.which(name)))
+        (tmp_path / "tools/docker").unlink()
+        result = quickstart(search_path=f"{tmp_path / 'tools'}:{few}")
+        assert result.returncode == 1
+        assert "Docker is not here" in result.stderr
 
 
 class TestSampleImage:
@@ -153,6 +236,28 @@ class TestSampleImage:
         (tmp_path / "calls").unlink()
         assert build().returncode == 0
         assert "import" not in (tmp_path / "calls").read_text()
+
+    @pytest.mark.parametrize("sample", ["hello", "counter"])
+    def test_every_sample_is_built_the_same_way(self, tools, tmp_path, sample):
+        tools("busybox", "exit 0")
+        path = tools("engine", f'[ "$1" != import ] || {{ echo "$@" > {tmp_path}/call; cat >&2; }}')
+        result = run(ROOT / "samples" / sample / "build", "engine", PATH=path)
+        assert result.returncode == 0, result.stderr
+        call = (tmp_path / "call").read_text()
+        assert f'CMD ["/{sample}"]' in call
+        assert f"- abaco/{sample}:latest" in call
+
+    @pytest.mark.parametrize("arguments", [[], ["hello"], ["nothing", "docker"]])
+    def test_wrong_usage_is_told(self, arguments):
+        result = run(ROOT / "samples/build", *arguments)
+        assert result.returncode == 2
+        assert "samples/build SAMPLE docker|podman" in result.stderr
+
+    def test_scripts_of_samples_are_valid_and_executable(self):
+        for script in (ROOT / "samples").rglob("*"):
+            if script.is_file():
+                assert script.stat().st_mode & 0o111, script
+                run("sh" if script.suffix == ".sh" else "bash", "-n", script)
 
     def test_the_actor_answers_its_message(self):
         environment = {"MSG": "hi there", "_abaco_execution_id": "e1", "_abaco_actor_id": "a1"}

@@ -24,7 +24,9 @@ def stub() -> Iterator[StubApi]:
 def run(stub: StubApi) -> Run:
     """Run a command against the stub."""
 
-    def run_command(*arguments: str, stdin: str | None = None, **environment: str) -> Result:
+    def run_command(
+        *arguments: str, stdin: str | bytes | None = None, **environment: str
+    ) -> Result:
         variables = {"ABACO_URL": stub.url, "ABACO_JWT_HEADER": None, "ABACO_TOKEN_FILE": None}
         return CliRunner(env=variables | environment).invoke(cli, arguments, input=stdin)
 

@@ -15,13 +15,14 @@ def test_create_sends_what_was_given_and_nothing_else(stub, run):
 
 
 def test_create_names_every_option_as_the_api_does(stub, run):
+    stub.answer("GET", "/actors", [])
     stub.answer("POST", "/actors", an_actor())
     options = "--name n --stateful --description d -e A=1 -e B=x=y --mem-limit 3g --cpus 0.5"
     result = run(
         "actors", "create", "img", *options.split(), "--log-ex", "60", "--max-workers", "2"
     )
     assert result.exit_code == 0, result.output
-    assert stub.asked[0].json == {
+    assert stub.asked[-1].json == {
         "image": "img",
         "stateless": False,
         "name": "n",
@@ -47,6 +48,26 @@ def test_create_names_every_option_as_the_api_does(stub, run):
 def test_wrong_usage_ends_with_2_and_asks_nobody(stub, run, options):
     assert run("actors", "create", "img", *options).exit_code == 2
     assert stub.asked == []
+
+
+class TestNamesakes:
+    def test_a_name_in_use_is_worth_a_warning(self, stub, run):
+        stub.answer("GET", "/actors", [an_actor(id="a0"), an_actor(id="a9", name="other")])
+        stub.answer("POST", "/actors", an_actor())
+        result = run("actors", "create", "img", "--name", "hello")
+        assert result.exit_code == 0
+        assert "warning: the name 'hello' is in use already (a0)" in result.stderr
+        assert "a1\thello" in result.stdout
+
+    def test_another_name_is_not(self, stub, run):
+        stub.answer("GET", "/actors", [an_actor(id="a0", name="other")])
+        stub.answer("POST", "/actors", an_actor())
+        assert run("actors", "create", "img", "--name", "hello").stderr == ""
+
+    def test_without_a_name_nobody_is_asked(self, stub, run):
+        stub.answer("POST", "/actors", an_actor())
+        run("actors", "create", "img")
+        assert [asked.method for asked in stub.asked] == ["POST"]
 
 
 def test_create_and_wait(stub, run, hasty):
@@ -170,6 +191,13 @@ class TestUpdate:
         assert body["force"] is True
         assert body["image"] == "abaco/hello"
 
+    @pytest.mark.parametrize("options", [[], ["--wait"], ["--timeout", "3"]])
+    def test_without_a_change_it_is_wrong_usage(self, stub, run, options):
+        result = run("actors", "update", "a1", *options)
+        assert result.exit_code == 2
+        assert "nothing to change" in result.stderr
+        assert stub.asked == []
+
     @pytest.mark.parametrize(("token", "sent"), [(True, True), ("true", None), ("false", None)])
     def test_only_a_chosen_token_is_sent(self, stub, run, token, sent):
         stub.answer("GET", "/actors/a1", an_actor(token=token))
@@ -193,6 +221,21 @@ def test_workers(stub, run):
     stub.answer("GET", "/actors/a1/workers", [worker])
     row = run("workers", "a1").stdout.splitlines()[1].split("\t")
     assert row == ["w1", "PULLING IMAGE", "i", "-", "-", "-"]
+
+
+def test_workers_of_a_broken_actor(stub, run):
+    stub.answer("GET", "/actors/a1", an_actor(status="ERROR", status_message="no such image"))
+    stub.answer("GET", "/actors/a1/workers", [])
+    result = run("workers", "a1")
+    assert result.exit_code == 0
+    assert "in ERROR (no such image); no worker starts before an update" in result.stderr
+    assert "a message starts one" not in result.stderr
+
+
+def test_no_workers_of_an_actor_that_is_well(stub, run):
+    stub.answer("GET", "/actors/a1", an_actor())
+    stub.answer("GET", "/actors/a1/workers", [])
+    assert run("workers", "a1").stderr == "no workers; a message starts one\n"
 
 
 class TestState:

@@ -13,6 +13,7 @@ from abaco.cli import checks
 from abaco.cli.checks import Finding, Level
 from abaco.cli.main import cli
 from abaco.config import EngineSettings, GeneralSettings, Settings, StoreSettings, WebSettings
+from abaco.errors import EngineUnavailableError
 from backends.drivers import host
 
 
@@ -137,6 +138,19 @@ class TestEngine:
         assert "no.sock" in finding.what
         assert "install Podman" in finding.remedy
 
+    def test_one_this_user_may_not_reach(self, tmp_path, monkeypatch):
+        # The tests may run as root, whom no socket refuses.
+        async def refuse(settings):
+            raise EngineUnavailableError("docker: cannot be reached: Permission denied")
+
+        monkeypatch.setattr(checks, "_probe", refuse)
+        (finding,) = checks.check_engine(self.settings(tmp_path, driver="docker"))
+        assert finding.level is Level.ERROR
+        assert "sudo usermod -aG docker $USER" in finding.remedy
+        (finding,) = checks.check_engine(self.settings(tmp_path, driver="podman"))
+        assert "podman_socket" in finding.remedy
+        assert "usermod" not in finding.remedy
+
     def test_one_that_hangs(self, tmp_path, monkeypatch):
         monkeypatch.setattr(checks, "_ENGINE_TIMEOUT_S", 0.2)
         with socket.socket(socket.AF_UNIX) as listener:
@@ -162,6 +176,53 @@ class TestEngine:
     def test_every_choice_has_its_reason(self, choice):
         reason = checks._WHY[choice].format(engine=EngineSettings())
         assert "/var/run/docker.sock" in reason or "podman.sock" in reason
+
+
+class TestReach:
+    """Whether containers can call the server."""
+
+    def find(self, tmp_path, network="bridge", **web):
+        found = settings(tmp_path, **web)
+        engine = found.engine.model_copy(update={"network": network})
+        (finding,) = checks.check_reach(found.model_copy(update={"engine": engine}))
+        return finding
+
+    def test_not_by_default(self, tmp_path):
+        finding = self.find(tmp_path)
+        assert finding.level is Level.WARNING
+        assert "containers cannot call the API" in finding.what
+        assert "stateful actors cannot write their state" in finding.what
+        assert "[engine] network: host" in finding.remedy
+
+    def test_in_the_network_of_the_host(self, tmp_path):
+        assert self.find(tmp_path, network="host").level is Level.OK
+
+    def test_without_any_network(self, tmp_path):
+        finding = self.find(
+            tmp_path, "none", address="0.0.0.0", allow_insecure=True, default_api_server="http://h"
+        )
+        assert finding.level is Level.WARNING
+        assert "network is none" in finding.what
+
+    @pytest.mark.parametrize(
+        "url", ["http://127.0.0.1:8000", "http://localhost:1", "http://[::1]:8000"]
+    )
+    def test_when_they_are_told_to_call_themselves(self, tmp_path, url):
+        finding = self.find(
+            tmp_path, address="0.0.0.0", allow_insecure=True, default_api_server=url
+        )
+        assert finding.level is Level.WARNING
+        assert url in finding.what
+        assert "default_api_server" in finding.remedy
+
+    def test_under_an_address_of_its_own(self, tmp_path):
+        finding = self.find(
+            tmp_path,
+            address="172.17.0.1",
+            allow_insecure=True,
+            default_api_server="http://172.17.0.1:8000",
+        )
+        assert finding.level is Level.OK
 
 
 class TestHost:
@@ -203,6 +264,13 @@ class TestCommand:
         assert result.exit_code == 1
         assert "[web] port" in result.stdout
         assert "abaco init" in result.stdout
+
+    def test_every_fault_is_a_finding_of_its_own(self, run, tmp_path):
+        (tmp_path / "abaco.conf").write_text("[web]\ncase: kebab\n")
+        result = run("--port", "high", "--json")
+        found = json.loads(result.stdout)
+        assert {item["what"].split("] ")[1].split(":")[0] for item in found} == {"case", "port"}
+        assert len(found) == 2
 
     def test_it_leaves_nothing_behind(self, run, tmp_path):
         run("--port", "0")

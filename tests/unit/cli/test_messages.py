@@ -48,6 +48,18 @@ class TestSend:
         run("send", "a1", stdin="from a pipe")
         assert stub.asked[-1].json == {"message": "from a pipe"}
 
+    def test_standard_input_that_is_no_text(self, stub, run):
+        result = run("send", "a1", stdin=b"caf\xe9")
+        assert result.exit_code == 2
+        assert "standard input is not UTF-8 text" in result.stderr
+        assert stub.asked == []
+
+    def test_an_argument_that_is_no_text(self, stub, run):
+        result = run("send", "a1", b"caf\xe9".decode("utf-8", "surrogateescape"))
+        assert result.exit_code == 2
+        assert "TEXT is not UTF-8 text" in result.stderr
+        assert stub.asked == []
+
     def test_parameters(self, stub, run):
         accept(stub, "?MODE=fast&X=a%26b")
         result = run("send", "a1", "hi", "-p", "MODE=fast", "-p", "X=a&b")
@@ -157,6 +169,25 @@ class TestExecutions:
 
 
 class TestLogs:
+    def test_of_an_execution_that_has_not_begun(self, stub, run):
+        end(stub, log="", status="SUBMITTED")
+        result = run("logs", "a1", "e1")
+        assert result.exit_code == 0
+        assert result.stdout == ""
+        assert "execution e1 has not begun" in result.stderr
+        assert "--follow" in result.stderr
+
+    @pytest.mark.parametrize("status", ["RUNNING", "COMPLETE"])
+    def test_of_one_that_wrote_nothing(self, stub, run, status):
+        end(stub, log="", status=status)
+        assert run("logs", "a1", "e1").stderr == ""
+
+    def test_in_json_it_is_the_log_alone(self, stub, run):
+        end(stub, log="", status="SUBMITTED")
+        result = run("logs", "a1", "e1", "--json")
+        assert json.loads(result.stdout) == {"execution_id": "e1", "logs": ""}
+        assert result.stderr == ""
+
     @pytest.mark.parametrize(
         ("log", "shown"), [("", ""), ("a", "a\n"), ("a\n", "a\n"), ("a\n\n", "a\n\n")]
     )

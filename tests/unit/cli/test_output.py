@@ -6,7 +6,8 @@ import json
 import pytest
 from rich.console import Console
 
-from abaco.cli.output import Printer, cell
+from abaco.cli import actors, messages
+from abaco.cli.output import Columns, Printer, brief, cell
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def terminal():
     return printer, out, err
 
 
-COLUMNS = {"id": "id", "status": "status"}
+COLUMNS = Columns({"id": "id", "status": "status"})
 
 
 def test_a_terminal_gets_aligned_columns_and_colours(terminal):
@@ -32,6 +33,90 @@ def test_a_terminal_gets_aligned_columns_and_colours(terminal):
     assert "STATUS" in lines[0]
     assert "\x1b[32mREADY" in lines[1]
     assert "\x1b[1;31mERROR" in lines[2]
+
+
+def on_a_terminal(width, items, columns):
+    printer = Printer(as_json=False)
+    out = io.StringIO()
+    printer._out = Console(file=out, force_terminal=True, width=width, color_system=None)
+    printer.table(items, columns, empty="")
+    return out.getvalue().splitlines()
+
+
+LONG_AGO = "2024-05-01T14:45:41.591Z"
+WORKER = {
+    "id": "N1oJr8JQGRoEQ",
+    "status": "SHUTDOWN_REQUESTED",
+    "image": "registry.example.org/some/where/deep/image:1.2.3",
+    "cid": "e4385f2417e5" + "0" * 52,
+    "create_time": LONG_AGO,
+    "last_execution_time": LONG_AGO,
+}
+ACTOR = {
+    "id": "N1oJr8JQGRoEQ",
+    "name": "a-name-of-some-length",
+    "status": "SUBMITTED",
+    "image": "registry.example.org/some/where/deep/image:1.2.3",
+    "stateless": True,
+    "revision": 12,
+    "create_time": LONG_AGO,
+}
+EXECUTION = {
+    "id": "N1oJr8JQGRoEQ",
+    "status": "SUBMITTED",
+    "message_received_time": LONG_AGO,
+    "start_time": LONG_AGO,
+    "finish_time": LONG_AGO,
+}
+
+
+@pytest.mark.parametrize(
+    ("item", "columns", "whole"),
+    [
+        (WORKER, actors._WORKER_COLUMNS, ["id", "status"]),
+        (ACTOR, actors._COLUMNS, ["id", "status"]),
+        (EXECUTION, messages._COLUMNS, ["id", "status"]),
+    ],
+    ids=["worker", "actor", "execution"],
+)
+def test_tables_fit_80_columns_and_ids_stay_whole(item, columns, whole):
+    heading, first, *_ = on_a_terminal(80, [item], columns)
+    assert len(heading) <= 80
+    for key in whole:
+        assert item[key] in first
+    assert "2024-05-01 14:45:41" in first
+
+
+def test_a_container_is_known_by_the_beginning_of_its_id():
+    lines = on_a_terminal(80, [WORKER], actors._WORKER_COLUMNS)
+    assert "e4385f2417e5 " in lines[1]
+    assert "000" not in "".join(lines)
+
+
+def test_a_wide_terminal_shows_every_column():
+    assert "STARTED" in on_a_terminal(120, [EXECUTION], messages._COLUMNS)[0]
+    assert "STARTED" not in on_a_terminal(80, [EXECUTION], messages._COLUMNS)[0]
+
+
+def test_programs_get_everything_unshortened(capsys):
+    Printer(as_json=False).table([WORKER], actors._WORKER_COLUMNS, empty="")
+    heading, row = capsys.readouterr().out.splitlines()
+    assert len(heading.split("\t")) == 6
+    assert row.split("\t") == list(WORKER.values())
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("create_time", LONG_AGO, "2024-05-01 14:45:41"),
+        ("create_time", None, "-"),
+        ("create_time", "yesterday", "yesterday"),
+        ("cid", "0123456789abcdef", "0123456789ab"),
+        ("name", LONG_AGO, LONG_AGO),
+    ],
+)
+def test_brief_values(key, value, text):
+    assert brief(key, value) == text
 
 
 def test_text_of_users_is_no_markup(terminal):

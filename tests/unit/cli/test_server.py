@@ -54,6 +54,19 @@ class TestMistakes:
         assert "abaco.conf: [web] prot: unknown key; did you mean 'port'?" in result.stderr
         assert "--port: [web] port: 'high' is not allowed" in result.stderr
 
+    def test_several_faults_are_a_line_each(self, run, tmp_path):
+        (tmp_path / "abaco.conf").write_text("[wep]\nport: 1\n[web]\nprot: 1\n")
+        lines = run("serve", "--port", "high").stderr.splitlines()
+        assert lines[0] == "Error: 3 faults in the configuration:"
+        assert [line.split(": ")[1] for line in lines[1:]] == ["[wep]", "[web] prot", "[web] port"]
+        assert all(line.startswith("  ") for line in lines[1:])
+
+    def test_a_broken_line_is_one_line_with_its_number(self, run, tmp_path):
+        (tmp_path / "abaco.conf").write_text("[web]\nport\n")
+        result = run("serve")
+        assert result.exit_code == 2
+        assert result.stderr == "Error: abaco.conf line 2: 'port' is not `key: value`\n"
+
     def test_a_missing_file(self, run):
         result = run("serve", "--config", "no.conf")
         assert result.exit_code == 2
@@ -80,6 +93,17 @@ class TestInit:
         path.write_text("[web]\n")
         assert run("init", str(path), "--force").exit_code == 0
         assert path.read_text() == render()
+
+    @pytest.mark.parametrize("flags", [[], ["--force"]])
+    def test_a_directory_is_told_apart_from_a_file(self, run, tmp_path, flags):
+        (tmp_path / "place").mkdir()
+        result = run("init", "place", *flags)
+        assert result.exit_code == 1
+        assert "place is a directory; name a file in it: `abaco init place/abaco.conf`" in (
+            result.stderr
+        )
+        assert "--force" not in result.stderr
+        assert list((tmp_path / "place").iterdir()) == []
 
     def test_where_nothing_can_be_written(self, run):
         result = run("init", "/proc/abaco.conf")
