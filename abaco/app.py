@@ -28,6 +28,7 @@ from backends.identity import ImageUser, NoTokens
 from backends.registry import find_stores
 from backends.system import RandomIds, SystemClock, hold_data_dir
 from handlers.routes import make_application
+from handlers.server import make_server, raise_file_limit
 
 _log = logging.getLogger(__name__)
 
@@ -120,7 +121,11 @@ class App:
                 " is another server running? choose another web.port"
             ) from error
         self.port = sockets[0].getsockname()[1]
-        server = HTTPServer(application)
+        server = make_server(
+            application,
+            file_limit=raise_file_limit(),
+            max_body_bytes=web.max_content_length,
+        )
         server.add_sockets(sockets)
         self._stack.push_async_callback(self._close_http, server)
         _log.info("listening on http://%s:%d", web.address, self.port)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from abaco.operations import actors
 from handlers.base import BaseHandler
+from handlers.listing import ListHandler
 from handlers.rendering import render_actor
 from handlers.schemas import ActorRequest, ActorUpdate
 
 
-class ActorsHandler(BaseHandler):
+class ActorsHandler(ListHandler):
     """The caller's actors."""
 
     async def get(self) -> None:
         """List them, oldest first."""
         self.refuse_search()
-        found = await actors.list_own(self.services, self.caller)
-        result = [render_actor(actor, self.case) for actor in found]
-        self.reply(result, "Actors retrieved successfully.")
+        await self.reply_list(
+            actors.iter_own(self.services, self.caller),
+            render=lambda actor: render_actor(actor, self.case),
+            frame=lambda items: items,
+            message="Actors retrieved successfully.",
+        )
 
     async def post(self) -> None:
         """Register one."""

@@ -168,14 +168,17 @@ class BaseHandler(RequestHandler):
         self.set_header("Content-Type", content_type)
         self.finish(content)
 
-    def _write_envelope(self, status: str, message: str, result: Any) -> None:
-        envelope = {
+    def envelope(self, status: str, message: str, result: Any) -> dict[str, Any]:
+        """Return what every response is wrapped in."""
+        return {
             "message": message,
             "status": status,
             "version": self.services.settings.general.tag,
             "result": result,
         }
-        self.finish(json.dumps(envelope))
+
+    def _write_envelope(self, status: str, message: str, result: Any) -> None:
+        self.finish(json.dumps(self.envelope(status, message, result)))
 
     @asynccontextmanager
     async def while_connected(self) -> AsyncIterator[None]:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from abaco.operations import executions, logs
 from handlers.base import BaseHandler
+from handlers.listing import ListHandler
 from handlers.parameters import BINARY_TYPE
-from handlers.rendering import render_execution, render_logs, render_summary
+from handlers.rendering import render_execution, render_item, render_logs, render_summary
 
 
-class ExecutionsHandler(BaseHandler):
+class ExecutionsHandler(ListHandler):
     """All executions of an actor."""
 
     async def get(self, actor_id: str) -> None:
         """List them, oldest first, with totals."""
         self.refuse_search()
-        summary = await executions.list_executions(self.services, self.caller, actor_id)
-        result = render_summary(summary, self.case)
-        self.reply(result, "Actor executions retrieved successfully.")
+        listing = await executions.list_executions(self.services, self.caller, actor_id)
+        await self.reply_list(
+            listing.pages,
+            render=lambda execution: render_item(execution, self.case),
+            frame=lambda items: render_summary(listing, items, self.case),
+            message="Actor executions retrieved successfully.",
+        )
 
 
 class ExecutionHandler(BaseHandler):

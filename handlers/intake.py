@@ -53,9 +53,10 @@ class BoundedIntake(HTTPMessageDelegate):
         if isinstance(self._request.connection, HTTP1Connection):
             # Tornado's own limit answers without an envelope; the one here is stricter.
             self._request.connection.set_max_body_size(sys.maxsize)
-        announced = headers.get("Content-Length", "")
-        length = int(announced) if announced.isascii() and announced.isdigit() else 0
+        length = _announced_length(headers)
         if length > self._limit_bytes:
+            # What no integer holds, Tornado would call malformed after our answer.
+            headers["Content-Length"] = str(length)
             self._switch(start_line, headers)
             waits = headers.get("Expect", "").lower() == "100-continue"
             if waits or length > self._limit_bytes + DRAIN_BYTES:
@@ -103,3 +104,13 @@ class BoundedIntake(HTTPMessageDelegate):
         # The handler answers in its first step; only then does Tornado see that it must not
         # ask for the body.
         return asyncio.sleep(0)
+
+
+def _announced_length(headers: HTTPHeaders) -> int:
+    """Return the announced length, at most sys.maxsize; 0 for what is no length at all."""
+    announced = headers.get("Content-Length", "")
+    if not (announced.isascii() and announced.isdigit()):
+        return 0
+    digits = announced.lstrip("0") or "0"
+    # Python refuses to convert thousands of digits.
+    return sys.maxsize if len(digits) > len(str(sys.maxsize)) else min(int(digits), sys.maxsize)

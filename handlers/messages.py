@@ -55,5 +55,7 @@ class MessagesHandler(BaseHandler):
                 self.reply_raw(result, BINARY_TYPE)
             case messages.Failed(execution=key, reason=reason):
                 self.fail(500, f"execution {key.id} ended in ERROR: {reason}", execution)
+            case messages.GivenUp(execution=key, reason=reason):
+                self.fail(410, f"execution {key.id} was given up: {reason}", execution)
             case messages.StillRunning(execution=key):
                 self.fail(504, f"execution {key.id} is not done yet; it goes on", execution)

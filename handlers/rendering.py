@@ -10,7 +10,7 @@ from abaco.domain.actor import Actor
 from abaco.domain.execution import Execution, Outcome
 from abaco.domain.health import AgentReport, CheckReport
 from abaco.domain.worker import Worker
-from abaco.operations.executions import ExecutionSummary
+from abaco.operations.executions import ExecutionListing
 from abaco.operations.messages import Posted
 from handlers.spelling import Case, dress
 
@@ -97,14 +97,14 @@ def render_mailbox(actor: Actor, key: str, value: int | str) -> dict[str, Any]:
     return {key: value, "_links": links}
 
 
-def render_summary(summary: ExecutionSummary, case: Case) -> dict[str, Any]:
-    """Render the list of an actor's executions with its totals."""
-    actor, totals = summary.actor, summary.totals
+def render_summary(listing: ExecutionListing, executions: Any, case: Case) -> dict[str, Any]:
+    """Render the list of an actor's executions with its totals, around the items given."""
+    actor, totals = listing.actor, listing.totals
     record = {
         "actor_id": actor.id,
         "api_server": actor.api_server,
         "owner": actor.owner,
-        "executions": [_render_item(execution, case) for execution in summary.executions],
+        "executions": executions,
         "total_executions": totals.count,
         "total_cpu": totals.cpu_ns,
         "total_io": totals.io_bytes,
@@ -115,6 +115,12 @@ def render_summary(summary: ExecutionSummary, case: Case) -> dict[str, Any]:
         },
     }
     return dress(record, case)
+
+
+def render_item(execution: Execution, case: Case) -> dict[str, Any]:
+    """Render one item of that list."""
+    record = {"id": execution.id, "status": execution.status, **_render_times(execution)}
+    return dress(record, case, keep_nulls=True)
 
 
 def render_execution(execution: Execution, case: Case) -> dict[str, Any]:
@@ -189,11 +195,6 @@ def render_checks(reports: Sequence[CheckReport]) -> list[dict[str, Any]]:
     return [
         {"name": report.name, "ok": report.is_ok, "detail": report.detail} for report in reports
     ]
-
-
-def _render_item(execution: Execution, case: Case) -> dict[str, Any]:
-    record = {"id": execution.id, "status": execution.status, **_render_times(execution)}
-    return dress(record, case, keep_nulls=True)
 
 
 def _render_times(execution: Execution) -> dict[str, Any]:

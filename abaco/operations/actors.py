@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+
 from abaco.domain.actor import Actor, ActorKey, ActorStatus
 from abaco.domain.caller import Caller
 from abaco.domain.execution import (
@@ -25,7 +27,8 @@ DELETE_WAIT_S = 20.0
 #: how often an update is tried again when another update came between
 UPDATE_ATTEMPTS = 5
 
-_PAGE = 1000
+#: actors read at once: few, because each may carry a large state
+_PAGE = 100
 
 
 async def register(services: Services, caller: Caller, draft: ActorDraft) -> Actor:
@@ -53,19 +56,17 @@ async def register(services: Services, caller: Caller, draft: ActorDraft) -> Act
     return actor
 
 
-async def list_own(services: Services, caller: Caller) -> list[Actor]:
-    """Return the caller's own actors, oldest first; the admin role adds none."""
-    actors: list[Actor] = []
+async def iter_own(services: Services, caller: Caller) -> AsyncGenerator[list[Actor], None]:
+    """Yield the caller's own actors in pages, oldest first; the admin role adds none."""
+    after: Actor | None = None
     while True:
         page = await services.stores.actors.list_actors(
-            tenant=caller.tenant,
-            owner=caller.user,
-            after=actors[-1] if actors else None,
-            limit=_PAGE,
+            tenant=caller.tenant, owner=caller.user, after=after, limit=_PAGE
         )
-        actors += page
+        yield page
         if len(page) < _PAGE:
-            return actors
+            return
+        after = page[-1]
 
 
 async def get(services: Services, caller: Caller, actor_id: str) -> Actor:
@@ -150,7 +151,7 @@ async def delete(
         outcome = Outcome(
             status=ExecutionStatus.ERROR,
             finish_time=services.clock.now(),
-            error="actor_deleted",
+            error=str(HaltReason.ACTOR_DELETED),
         )
         for execution_id in await services.stores.mailbox.purge(actor.key, outcome):
             key = ExecutionKey(actor.tenant, actor.id, execution_id)

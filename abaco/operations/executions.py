@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
-from abaco.domain.actor import Actor
+from abaco.domain.actor import Actor, ActorKey
 from abaco.domain.caller import Caller
 from abaco.domain.execution import Execution, ExecutionKey, ExecutionTotals, HaltReason
 from abaco.domain.ids import ExecutionId
@@ -12,20 +13,25 @@ from abaco.operations.access import get_actor, get_execution
 from abaco.operations.services import Services
 from abaco.ports.notices import Topic
 
+#: executions read at once
 _PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExecutionSummary:
-    """All executions of an actor, oldest first, with totals."""
+class ExecutionListing:
+    """The executions of an actor, oldest first in ``pages``, and totals over them.
+
+    Invariant: the pages hold ``totals.count`` executions; later ones are left out, so that the
+    list has an end while messages keep coming.
+    """
 
     actor: Actor
-    executions: list[Execution]
     totals: ExecutionTotals
+    pages: AsyncGenerator[list[Execution], None]
 
 
-async def list_executions(services: Services, caller: Caller, actor_id: str) -> ExecutionSummary:
-    """Return all executions of an actor.
+async def list_executions(services: Services, caller: Caller, actor_id: str) -> ExecutionListing:
+    """Return all executions of an actor; they are read page by page as ``pages`` is.
 
     Raises:
         NotFoundError: No such actor.
@@ -33,16 +39,23 @@ async def list_executions(services: Services, caller: Caller, actor_id: str) -> 
 
     """
     actor = await get_actor(services, caller, actor_id)
-    executions: list[Execution] = []
-    while True:
-        page = await services.stores.executions.list_executions(
-            actor.key, after=executions[-1] if executions else None, limit=_PAGE
-        )
-        executions += page
-        if len(page) < _PAGE:
-            break
     totals = await services.stores.executions.totals(actor.key)
-    return ExecutionSummary(actor=actor, executions=executions, totals=totals)
+    pages = _iter_pages(services, actor.key, totals.count)
+    return ExecutionListing(actor=actor, totals=totals, pages=pages)
+
+
+async def _iter_pages(
+    services: Services, actor: ActorKey, count: int
+) -> AsyncGenerator[list[Execution], None]:
+    after: Execution | None = None
+    while count > 0:
+        limit = min(count, _PAGE)
+        page = await services.stores.executions.list_executions(actor, after=after, limit=limit)
+        yield page
+        if len(page) < limit:
+            return
+        count -= limit
+        after = page[-1]
 
 
 async def get(services: Services, caller: Caller, actor_id: str, execution_id: str) -> Execution:

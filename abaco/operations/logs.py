@@ -12,6 +12,9 @@ from abaco.operations.access import get_execution
 from abaco.operations.services import Services
 from abaco.ports.notices import Topic
 
+#: ends a log whose rest was left out; clients look for these very words
+TRUNCATED = " LOG LIMIT EXCEEDED; this execution log was TRUNCATED!"
+
 
 async def read(
     services: Services, caller: Caller, actor_id: str, execution_id: str
@@ -59,5 +62,5 @@ async def stored_text(services: Services, execution: Execution) -> str:
     is_whole = execution.status in FINAL and not log.is_truncated
     text = codecs.getincrementaldecoder("utf-8")("replace").decode(log.data, final=is_whole)
     if log.is_truncated:
-        text += f"\n LOG LIMIT EXCEEDED: {len(log.data)} of {log.bytes_seen} bytes are kept\n"
+        text += TRUNCATED
     return text

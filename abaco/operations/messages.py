@@ -14,6 +14,7 @@ from abaco.domain.execution import (
     Execution,
     ExecutionKey,
     ExecutionStatus,
+    HaltReason,
     Outcome,
 )
 from abaco.domain.ids import ExecutionId, WorkerId
@@ -26,6 +27,12 @@ from abaco.ports.notices import Subscription, Topic
 
 #: a synchronous message is refused when more wait. Source: api of the older Abaco
 SYNC_MAX_QUEUED = 3
+
+#: ``outcome.error`` of a message that was purged
+PURGED = "purged"
+
+#: errors of messages that somebody gave up on purpose
+_GIVEN_UP = frozenset({PURGED, str(HaltReason.ACTOR_DELETED)})
 
 #: stands for the worker that is not known yet, so that sizes can be checked
 _ANY_WORKER = WorkerId("0" * 16)
@@ -67,10 +74,21 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GivenUp:
+    """The message was purged, or its actor deleted, before it could be answered."""
+
+    execution: ExecutionKey
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StillRunning:
     """Nothing came in time; the execution goes on."""
 
     execution: ExecutionKey
+
+
+Reply = Replied | Failed | GivenUp | StillRunning
 
 
 async def post(services: Services, caller: Caller, actor_id: str, posted: Post) -> Posted:
@@ -90,7 +108,7 @@ async def post(services: Services, caller: Caller, actor_id: str, posted: Post) 
 
 async def post_and_wait(
     services: Services, caller: Caller, actor_id: str, posted: Post, *, timeout_s: float
-) -> Replied | Failed | StillRunning:
+) -> Reply:
     """Accept a message and wait for its first result or its end.
 
     When the waiting is cancelled the execution goes on.
@@ -137,9 +155,7 @@ async def purge(services: Services, caller: Caller, actor_id: str) -> tuple[Acto
 
     """
     actor = await get_actor(services, caller, actor_id)
-    outcome = Outcome(
-        status=ExecutionStatus.ERROR, finish_time=services.clock.now(), error="purged"
-    )
+    outcome = Outcome(status=ExecutionStatus.ERROR, finish_time=services.clock.now(), error=PURGED)
     purged = await services.stores.mailbox.purge(actor.key, outcome)
     for execution_id in purged:
         key = ExecutionKey(actor.tenant, actor.id, execution_id)
@@ -196,7 +212,7 @@ async def _submit(
 
 async def _await_reply(
     services: Services, key: ExecutionKey, subscription: Subscription, deadline: float
-) -> Replied | Failed | StillRunning:
+) -> Reply:
     while True:
         # Status first: results are stored before it turns final, so none is missed.
         execution = await services.stores.executions.get(key)
@@ -205,7 +221,7 @@ async def _await_reply(
             return Replied(execution=key, result=result, log="")
         if execution.status is ExecutionStatus.ERROR:
             reason = execution.outcome.error if execution.outcome else ""
-            return Failed(execution=key, reason=reason)
+            return (GivenUp if reason in _GIVEN_UP else Failed)(execution=key, reason=reason)
         if execution.status in FINAL:
             return Replied(execution=key, result=None, log=await stored_text(services, execution))
         left_s = deadline - services.clock.monotonic()

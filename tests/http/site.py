@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import resource
 from collections.abc import Awaitable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ from backends.stores.memory import open_stores
 from backends.system import RandomIds, SystemClock
 from handlers.auth import ROLE_CLAIM, USER_CLAIM
 from handlers.routes import make_application
+from handlers.server import make_server
 from handlers.spelling import spell
 from tests.support.player import Player
 
@@ -144,7 +146,9 @@ class Site:
         application = make_application(services, agents=lambda: self.agents, checks=self._check)
         sockets = bind_sockets(0, "127.0.0.1")
         self.port = sockets[0].getsockname()[1]
-        server = HTTPServer(application)
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        max_body_bytes = self.settings.web.max_content_length
+        server = make_server(application, file_limit=limit, max_body_bytes=max_body_bytes)
         server.add_sockets(sockets)
         self.stack.push_async_callback(self._stop, server)
         self.player = Player(services)

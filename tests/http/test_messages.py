@@ -231,7 +231,17 @@ class TestSynchronous:
         actor_id = site.register()
         play = lambda: site.fetch("DELETE", f"/actors/{actor_id}/messages")  # noqa: E731
         reply = self.both(site, actor_id, play)
-        assert (reply.status, "purged" in reply.envelope["message"]) == (500, True)
+        assert_given_up(site, reply, "purged")
+
+    def test_so_does_the_end_of_the_actor(self, site):
+        actor_id = site.register()
+
+        async def play():
+            deleted = asyncio.ensure_future(site.fetch("DELETE", f"/actors/{actor_id}"))
+            await site.player.retire(site.key(actor_id))
+            assert (await deleted).status == 200
+
+        assert_given_up(site, self.both(site, actor_id, play), "actor_deleted")
 
     def test_nothing_in_time(self, make_site):
         site = make_site(sync_timeout=1)
@@ -293,6 +303,13 @@ class TestSynchronous:
         actor_id = site.register()
         path = f"/actors/{actor_id}/messages?_abaco_synchronous=false"
         assert site.post(path, form={"message": "m"}).result["msg"] == "m"
+
+
+def assert_given_up(site, reply, reason):
+    envelope = reply.envelope
+    assert (reply.status, envelope["status"]) == (410, "error")
+    assert reason in envelope["message"]
+    assert envelope["result"][site.name("execution_id")] in envelope["message"]
 
 
 def site_headers(site):

@@ -1,6 +1,7 @@
 """Bytes that are hardly HTTP: no fault of ours, and the server lives on."""
 
 import asyncio
+import json
 import tracemalloc
 
 import pytest
@@ -22,7 +23,15 @@ CASES = {
         [POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"],
         {400},
     ),
-    "absurd length": ([POST + b"Content-Length: " + b"9" * 40 + b"\r\n\r\n"], {400, 413}),
+    "absurd length": ([POST + b"Content-Length: " + b"9" * 40 + b"\r\n\r\n"], {413}),
+    "length of thousands of digits": (
+        [POST + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n"],
+        {413},
+    ),
+    "length of thousands of zeros": (
+        [POST + b"Content-Length: " + b"0" * 5000 + b"\r\n\r\n"],
+        {400},
+    ),
     "announced far above the limit": ([POST + b"Content-Length: 99999999999\r\n\r\n"], {413}),
     "asks before it sends too much": (
         [POST + b"Expect: 100-continue\r\nContent-Length: 2000000\r\n\r\n"],
@@ -88,6 +97,17 @@ def test_refused(snake, name):
     answer = snake.run(ask(snake, pieces))
     assert statuses(answer) <= expected, answer[:300]
     assert snake.get("/actors").result == []
+
+
+@pytest.mark.parametrize("digits", [30, 5000])
+def test_an_absurd_length_is_refused_once_in_an_envelope(snake, digits):
+    request = POST + b"Content-Length: " + b"9" * digits + b"\r\n\r\n"
+    answer = snake.run(snake.raw(request))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 413 ")
+    envelope = json.loads(body)
+    assert (envelope["status"], envelope["result"]) == ("error", None)
+    assert "too large" in envelope["message"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from abaco.domain.execution import ExecutionStatus, ExecutionTotals
 from abaco.domain.worker import WorkerStatus
-from abaco.operations.executions import ExecutionSummary
+from abaco.operations.executions import ExecutionListing
 from abaco.operations.messages import Posted
 from handlers import rendering
 from handlers.rendering import render_time
@@ -32,6 +32,11 @@ def test_times(time, text):
     assert render_time(time) == text
 
 
+async def no_pages():
+    """Stand for a list that nobody reads."""
+    yield []
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_everything_is_json(case):
     actor = records.an_actor(default_environment={"a": 1}, hints=("x",))
@@ -39,11 +44,12 @@ def test_everything_is_json(case):
         actor, status=ExecutionStatus.COMPLETE, outcome=records.an_outcome()
     )
     posted = Posted(actor=actor, execution=execution, message=records.a_message(execution))
-    summary = ExecutionSummary(actor=actor, executions=[execution], totals=ExecutionTotals())
+    listing = ExecutionListing(actor=actor, totals=ExecutionTotals(), pages=no_pages())
+    items = [rendering.render_item(execution, case)]
     for record in (
         rendering.render_actor(actor, case),
         rendering.render_posted(posted, case),
-        rendering.render_summary(summary, case),
+        rendering.render_summary(listing, items, case),
         rendering.render_execution(execution, case),
         rendering.render_logs(actor, execution, "text"),
         rendering.render_mailbox(actor, "messages", 0),

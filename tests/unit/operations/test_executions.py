@@ -21,6 +21,10 @@ from abaco.ports.notices import Topic
 HELLO = Post(body="hello", content_type="str", environment={})
 
 
+async def pages_of(pages):
+    return [page async for page in pages]
+
+
 @pytest.fixture
 def actor(run, services, jane):
     return run(actors.register(services, jane, ActorDraft(image="busybox", stateless=False)))
@@ -35,9 +39,34 @@ class TestExecutions:
     def test_a_list_longer_than_a_page(self, run, services, jane, actor, monkeypatch):
         monkeypatch.setattr(executions, "_PAGE", 2)
         posted = [run(messages.post(services, jane, actor.id, HELLO)) for _ in range(4)]
-        summary = run(executions.list_executions(services, jane, actor.id))
-        assert [item.id for item in summary.executions] == [item.execution.id for item in posted]
-        assert (summary.actor, summary.totals.count) == (actor, 4)
+        listing = run(executions.list_executions(services, jane, actor.id))
+        listed = run(pages_of(listing.pages))
+        assert [[item.id for item in page] for page in listed] == [
+            [item.execution.id for item in posted[:2]],
+            [item.execution.id for item in posted[2:]],
+        ]
+        assert (listing.actor, listing.totals.count) == (actor, 4)
+
+    def test_a_list_ends_while_messages_keep_coming(self, run, services, jane, actor, monkeypatch):
+        monkeypatch.setattr(executions, "_PAGE", 2)
+        for _ in range(3):
+            run(messages.post(services, jane, actor.id, HELLO))
+        listing = run(executions.list_executions(services, jane, actor.id))
+
+        async def read_and_post():
+            sizes = []
+            async for page in listing.pages:
+                sizes.append(len(page))
+                for _ in range(5):
+                    await messages.post(services, jane, actor.id, HELLO)
+            return sizes
+
+        assert run(read_and_post()) == [2, 1]
+        assert listing.totals.count == 3
+
+    def test_others_may_not_list(self, run, services, joe, actor):
+        with pytest.raises(ForbiddenError):
+            run(executions.list_executions(services, joe, actor.id))
 
     def test_get(self, run, services, jane, joe, actor, execution):
         assert run(executions.get(services, jane, actor.id, execution.id)) == execution
@@ -131,7 +160,7 @@ class TestLogs:
         run(player.write(claim, "€€€".encode(), max_bytes=4))
         run(player.end(claim))
         text = run(logs.stored_text(services, execution))
-        assert text == "€\n LOG LIMIT EXCEEDED: 4 of 9 bytes are kept\n"
+        assert text == "€ LOG LIMIT EXCEEDED; this execution log was TRUNCATED!"
 
 
 class TestWorkers:

@@ -10,7 +10,7 @@ from abaco.domain.ids import WorkerId
 from abaco.errors import ConflictError, ForbiddenError, InvalidInputError, LimitExceededError
 from abaco.operations import actors, messages
 from abaco.operations.definition import ActorDraft
-from abaco.operations.messages import Failed, Post, Replied, StillRunning
+from abaco.operations.messages import Failed, GivenUp, Post, Replied, StillRunning
 from abaco.ports.notices import Topic
 
 MAX_MESSAGE = 131_071 - len("MSG=")
@@ -139,8 +139,13 @@ class TestWait:
 
     def test_a_purge(self, run, wait, services, jane, actor):
         reply = run(wait(lambda: messages.purge(services, jane, actor.id)))
-        assert isinstance(reply, Failed)
+        assert isinstance(reply, GivenUp)
         assert reply.reason == "purged"
+
+    def test_a_deleted_actor(self, run, wait, services, jane, actor):
+        reply = run(wait(lambda: actors.delete(services, jane, actor.id, wait_s=0)))
+        assert isinstance(reply, GivenUp)
+        assert reply.reason == "actor_deleted"
 
     def test_other_notices_change_nothing_and_time_runs_out(self, run, wait, actor, player):
         async def play():
