@@ -25,6 +25,8 @@ def start(stub):
             env=os.environ | {"ABACO_URL": stub.url},
             stderr=subprocess.PIPE,
             text=True,
+            # a shell starts what it runs in the background, a CI perhaps, with Ctrl-C ignored
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             **{"stdout": subprocess.PIPE} | options,
         )
         started.append(process)
