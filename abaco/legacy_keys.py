@@ -84,7 +84,6 @@ NOT_YET: tuple[LegacyKey, ...] = (
     *_keys("workers", _USERS, "actor_uid", "actor_gid", "actor_homedir"),
     *_keys("workers", _USERS, "<tenant>_actor_uid", "<tenant>_actor_gid"),
     *_keys("workers", _USERS, "<tenant>_actor_homedir"),
-    *_keys("web", "nonces come in a later release", "accept_nonce"),
     *_keys("web", "queues with names of their own come in a later release", "all_queues"),
     *_keys("web", "configs and secrets come in a later release", "strict_config_actors"),
     *_keys("web", "configs and secrets come in a later release", "encryption_key", is_secret=True),

@@ -6,20 +6,24 @@ import logging
 import re
 import sys
 
+from abaco.domain.nonce import NONCE_BYTES
 from abaco.settings import LogsSettings
 
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 #: what must never reach a log, whatever text carries it
 _SECRETS = re.compile(
-    r"(?i)(x-nonce=|bearer\s+|x-jwt-assertion-[\w-]+[\"':=\s]+|_abaco_access_token[\"':=\s]+)"
+    r"(?i)(x-nonce=|/nonces/|bearer\s+|x-jwt-assertion-[\w-]+[\"':=\s]+|_abaco_access_token[\"':=\s]+)"
     r"[^\s&\"',;]+"
 )
+
+#: a nonce without anything before it that says so, in a path that is none of ours
+_NONCE = re.compile(rf"(?<=_)[0-9a-f]{{{2 * NONCE_BYTES}}}")
 
 
 def redact(text: str) -> str:
     """Blank out nonces and tokens."""
-    return _SECRETS.sub(r"\1***", text)
+    return _NONCE.sub("***", _SECRETS.sub(r"\1***", text))
 
 
 class RedactingFormatter(logging.Formatter):

@@ -258,6 +258,11 @@ class WebSettings(Section):
     user_role: str = Field(
         "Internal/abaco-user", description="Role that allows base use in mode jwt."
     )
+    accept_nonce: bool = Field(
+        False,
+        description="Let x-nonce=<nonce> in the query stand in for a JWT. Whoever sees such a URL"
+        " can use it.",
+    )
     case: Literal["snake", "camel"] = Field(
         "snake", description="Spelling of keys in responses; requests may use either."
     )

@@ -1,4 +1,4 @@
-"""/actors and /actors/{id}."""
+"""/actors and /actors/{aid}."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from handlers.schemas import ActorRequest, ActorUpdate
 
 
 class ActorsHandler(ListHandler):
-    """The caller's actors."""
+    """The actors shared with the caller, own ones included."""
 
     async def get(self) -> None:
         """List them, oldest first."""
         self.refuse_search()
         await self.reply_list(
-            actors.iter_own(self.services, self.caller),
+            actors.iter_visible(self.services, self.caller),
             render=lambda actor: render_actor(actor, self.case),
             frame=lambda items: items,
             message="Actors retrieved successfully.",
@@ -32,21 +32,20 @@ class ActorsHandler(ListHandler):
 class ActorHandler(BaseHandler):
     """One actor."""
 
-    async def get(self, actor_id: str) -> None:
+    async def get(self, aid: str) -> None:
         """Show it."""
-        actor = await actors.get(self.services, self.caller, actor_id)
-        self.reply(render_actor(actor, self.case), "Actor retrieved successfully.")
+        self.reply(render_actor(self.actor, self.case), "Actor retrieved successfully.")
 
-    async def put(self, actor_id: str) -> None:
+    async def put(self, aid: str) -> None:
         """Replace its definition."""
         request = ActorUpdate.read(self.body(), self.query(), self.case)
         actor = await actors.update(
-            self.services, self.caller, actor_id, request.draft(), force=request.force
+            self.services, self.caller, self.actor, request.draft(), force=request.force
         )
         self.reply(render_actor(actor, self.case), "Actor updated successfully.")
 
-    async def delete(self, actor_id: str) -> None:
+    async def delete(self, aid: str) -> None:
         """Shut it down and remove it."""
-        is_gone = await actors.delete(self.services, self.caller, actor_id)
+        is_gone = await actors.delete(self.services, self.actor)
         done = "Actor deleted successfully."
         self.reply(None, done if is_gone else "Actor is being deleted; clean-up still runs.")

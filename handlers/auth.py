@@ -1,4 +1,4 @@
-"""Who asks: access modes ``none`` and ``jwt``."""
+"""Who asks: access modes ``none`` and ``jwt``, and nonces in the place of either."""
 
 from __future__ import annotations
 
@@ -18,23 +18,19 @@ from jwt.algorithms import Algorithm, RSAAlgorithm
 from tornado.httputil import HTTPHeaders, split_host_and_port
 
 from abaco.config import Settings
-from abaco.domain.caller import (
-    ADMIN_ROLE,
-    ALL_ROLE,
-    EVERYONE_ROLE,
-    LIMITED_ROLE,
-    PRIVILEGED_ROLE,
-    Caller,
-)
+from abaco.domain.caller import ALL_ROLE, EVERYONE_ROLE, Caller
 from abaco.domain.ids import Tenant
+from abaco.domain.nonce import NonceId
+from abaco.domain.permission import WORLD
 from abaco.errors import (
     ConfigError,
     ForbiddenError,
     InvalidInputError,
     UnauthenticatedError,
 )
+from abaco.operations.services import api_server_of
 from handlers.jsontext import parse_json
-from handlers.parameters import Fields
+from handlers.parameters import NONCE_PARAMETER, Fields
 
 JWT_HEADER_PREFIX = "x-jwt-assertion-"
 LEGACY_HEADER = "assertion"
@@ -43,8 +39,6 @@ ANONYMOUS = "anonymous"
 
 USER_CLAIM = "http://wso2.org/claims/enduser"
 ROLE_CLAIM = "http://wso2.org/claims/role"
-
-NONCE_PARAMETER = "x-nonce"
 
 MAX_TENANT_LENGTH = 64
 
@@ -71,41 +65,51 @@ class _Signatures(jwt.PyJWS):
 
 
 class Authenticator(ABC):
-    """Turns a request's headers into a caller; one subclass per access mode."""
+    """Finds the proof in a request; one subclass per access mode."""
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._web = settings.web
 
     @abstractmethod
-    def authenticate(self, headers: HTTPHeaders, query: Fields) -> Caller:
-        """Return the caller.
+    def authenticate(self, headers: HTTPHeaders, query: Fields) -> Caller | NonceId:
+        """Return the caller, or the nonce that is to be redeemed for one.
 
         Raises:
             UnauthenticatedError: The request proves nothing, or something wrong.
-            ForbiddenError: The caller has none of the roles of this service.
-            InvalidInputError: The tenant is malformed, or credentials come in a form that this
-                release does not read.
+            ForbiddenError: The request may come from the page of another site.
+            InvalidInputError: The tenant is malformed, or there is a nonce and none are accepted.
 
         """
 
-    def _api_server(self, tenant: Tenant) -> str:
-        return str(self._web.for_tenant("api_server", tenant)).rstrip("/")
+    def _find_nonce(self, query: Fields) -> NonceId | None:
+        found = next(filter(None, query.get(NONCE_PARAMETER, ())), None)
+        if found is not None and not self._web.accept_nonce:
+            raise InvalidInputError(
+                f"{NONCE_PARAMETER}: nonces are not accepted here; see web.accept_nonce"
+            )
+        return None if found is None else NonceId(found)
 
 
 class OpenAccess(Authenticator):
     """Access mode ``none``: everybody may do everything, and chooses the tenant."""
 
-    def authenticate(self, headers: HTTPHeaders, query: Fields) -> Caller:
-        """Return the one user there is, in the tenant the request names or the configured one."""
+    def authenticate(self, headers: HTTPHeaders, query: Fields) -> Caller | NonceId:
+        """Return the one user there is, in the tenant the request names or the configured one.
+
+        With a nonce in the request it counts for what it is worth.
+        """
         if not self._web.allow_insecure:
             self._refuse_web_pages(headers)
-        _refuse_nonce(query)
+        nonce = self._find_nonce(query)
+        if nonce is not None:
+            return nonce
         tenant = _check_tenant(headers.get("Tenant", self._web.tenant_name))
         return Caller(
             tenant=tenant,
             user=ANONYMOUS,
             roles=frozenset({ALL_ROLE}),
-            api_server=self._api_server(tenant),
+            api_server=api_server_of(self._settings, tenant),
         )
 
     def _refuse_web_pages(self, headers: HTTPHeaders) -> None:
@@ -138,34 +142,34 @@ class TokenAccess(Authenticator):
         self._signatures = _Signatures()
         self._key = load_key(settings.web.apim_public_key or "")
 
-    def authenticate(self, headers: HTTPHeaders, query: Fields) -> Caller:
-        """Return the caller the token speaks of."""
-        name, token = _find_token(headers)
-        if token:
+    def authenticate(self, headers: HTTPHeaders, query: Fields) -> Caller | NonceId:
+        """Return the caller the token speaks of, or a nonce where there is no valid token."""
+        try:
+            name, token = _find_token(headers)
             # A valid token makes a nonce unneeded, and it is left unused.
             return self._known(name, self._verify(token))
-        _refuse_nonce(query)
-        raise UnauthenticatedError(_NO_CREDENTIALS)
+        except UnauthenticatedError:
+            nonce = self._find_nonce(query)
+            if nonce is None:
+                raise
+            return nonce
 
     def _known(self, header: str, claims: Mapping[str, Any]) -> Caller:
         """Read user and roles from the claims, the tenant from the header's name."""
         enduser = claims.get(USER_CLAIM)
         user = enduser.partition("@")[0] if isinstance(enduser, str) else ""
-        if not user or not user.isprintable():
+        if not user or not user.isprintable() or user == WORLD:
             raise UnauthenticatedError(f"invalid JWT: the claim {USER_CLAIM} names no user")
         named = claims.get(ROLE_CLAIM)
         roles = {role.strip() for role in named.split(",")} if isinstance(named, str) else set()
         # "ALL" is what access mode none gives; no token may claim it.
         roles -= {"", ALL_ROLE}
-        roles = roles or {EVERYONE_ROLE}
-        if not roles & {ADMIN_ROLE, PRIVILEGED_ROLE, LIMITED_ROLE, self._web.user_role}:
-            raise ForbiddenError("missing required role")
         tenant = _tenant_of(header)
         return Caller(
             tenant=tenant,
             user=user,
-            roles=frozenset(roles),
-            api_server=self._api_server(tenant),
+            roles=frozenset(roles or {EVERYONE_ROLE}),
+            api_server=api_server_of(self._settings, tenant),
             jwt_header=header,
         )
 
@@ -234,13 +238,8 @@ def _is_local(host: str) -> bool:
     return True
 
 
-def _refuse_nonce(query: Fields) -> None:
-    if any(query.get(NONCE_PARAMETER, ())):
-        raise InvalidInputError(f"{NONCE_PARAMETER}: nonces are not supported yet")
-
-
 def _find_token(headers: HTTPHeaders) -> tuple[str, str]:
-    """Return name and content of the one header with a token; empty when there is none."""
+    """Return name and content of the one header with a token."""
     names = [
         name
         for name in headers
@@ -249,7 +248,9 @@ def _find_token(headers: HTTPHeaders) -> tuple[str, str]:
     if len(names) > 1:
         # The name decides the tenant; to choose one would let a client choose.
         raise UnauthenticatedError("more than one JWT header")
-    return (names[0], headers[names[0]]) if names else ("", "")
+    if not names or not headers[names[0]]:
+        raise UnauthenticatedError(_NO_CREDENTIALS)
+    return names[0], headers[names[0]]
 
 
 def _tenant_of(header: str) -> Tenant:

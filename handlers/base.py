@@ -1,4 +1,4 @@
-"""What every handler shares: envelope, caller, error mapping, CORS."""
+"""What every handler shares: the way in, envelope, error mapping, CORS."""
 
 from __future__ import annotations
 
@@ -10,15 +10,22 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import Any
 
 from tornado.web import HTTPError, RequestHandler
 
 from abaco import errors
+from abaco.domain.actor import Actor
+from abaco.domain.alias import Alias
 from abaco.domain.caller import Caller
+from abaco.domain.ids import ActorId
+from abaco.domain.permission import ObjectKey
+from abaco.logs import redact
+from abaco.operations import nonces
+from abaco.operations.access import Right, authorise
 from abaco.operations.services import Services
-from handlers.auth import NONCE_PARAMETER, Authenticator
-from handlers.parameters import Body, Fields, read_body, read_query
+from handlers.auth import Authenticator
+from handlers.parameters import NONCE_PARAMETER, Body, Fields, read_body, read_query
 from handlers.spelling import Case, spell
 
 logger = logging.getLogger(__name__)
@@ -73,18 +80,38 @@ def status_of(error: errors.AbacoError, *, modern: bool = False) -> int:
 
 
 class BaseHandler(RequestHandler):
-    """One request: method check, then authentication, then the verb, then the envelope."""
+    """One request: method, authentication, authorisation, then the verb, then the envelope.
 
-    #: whether the verbs of a route need a caller
-    needs_caller: ClassVar[bool] = True
+    Attributes:
+        caller: Who asks; not set on routes that are open to everybody.
+        actor: What the path named, on routes about an actor.
+        alias: What the path named, on routes about an alias.
+        target: Key of either's permissions and nonces.
+        leads_to: Id of the actor that is named, or that the alias points to.
+
+    """
 
     services: Services
     caller: Caller
+    actor: Actor
+    alias: Alias
+    target: ObjectKey
+    leads_to: ActorId
 
-    def initialize(self, services: Services, authenticator: Authenticator) -> None:
-        """Take what the route table hands in."""
+    def initialize(
+        self, services: Services, authenticator: Authenticator, rights: Mapping[str, Right]
+    ) -> None:
+        """Take what the route table hands in.
+
+        Args:
+            services: What the operations work with.
+            authenticator: Finds out who asks.
+            rights: What each verb of the route needs.
+
+        """
         self.services = services
         self._authenticator = authenticator
+        self._rights = rights
         self._connected: asyncio.Timeout | None = None
 
     @property
@@ -104,12 +131,30 @@ class BaseHandler(RequestHandler):
         if origin:
             self.set_header("Vary", "Origin")
 
-    def prepare(self) -> None:
-        """Refuse wrong methods first, then find out who asks."""
-        if self.request.method not in self.allowed_methods():
+    def prepare(self) -> Awaitable[None] | None:
+        """Refuse wrong methods first, then find out who asks and whether they may."""
+        method = self.request.method or ""
+        if method not in self.allowed_methods():
             raise HTTPError(405)
-        if self.needs_caller and self.request.method != "OPTIONS":
-            self.caller = self._authenticator.authenticate(self.request.headers, self.query())
+        if method == "OPTIONS":
+            return None
+        is_reading = method in ("GET", "HEAD")
+        # A verb that nobody declared ends here, as a fault of ours.
+        right = self._rights["GET" if is_reading else method]
+        return None if right.is_open else self._admit(right, is_reading=is_reading)
+
+    async def _admit(self, right: Right, *, is_reading: bool) -> None:
+        """Find out who asks and look up what the path names, if they may use it."""
+        name = self.path_args[0] if self.path_args else ""
+        proof = self._authenticator.authenticate(self.request.headers, self.query())
+        if not isinstance(proof, Caller):
+            proof = await nonces.redeem(self.services, proof, right, name, is_reading=is_reading)
+        self.caller = proof
+        match await authorise(self.services, proof, right, name):
+            case Actor() as actor:
+                self.actor, self.target, self.leads_to = actor, actor.key.shared, actor.id
+            case Alias() as alias:
+                self.alias, self.target, self.leads_to = alias, alias.shared, alias.actor_id
 
     def allowed_methods(self) -> list[str]:
         """List the methods this route answers."""
@@ -257,8 +302,6 @@ class BaseHandler(RequestHandler):
 class UnknownPathHandler(BaseHandler):
     """Every path that no route has."""
 
-    needs_caller = False
-
     def prepare(self) -> None:
         """Answer before anything else is looked at."""
         raise errors.NotFoundError("there is nothing at this path")
@@ -266,8 +309,6 @@ class UnknownPathHandler(BaseHandler):
 
 class TooLargeHandler(BaseHandler):
     """Answers requests whose body is above the limit."""
-
-    needs_caller = False
 
     def prepare(self) -> None:
         """Answer before anything else is looked at."""
@@ -279,7 +320,7 @@ def log_request(handler: RequestHandler) -> None:
     """Write one line per request.
 
     Without the query string and headers: both may carry tokens, and query parameters are the
-    environment of containers.
+    environment of containers. A nonce is named in paths too.
     """
     status = handler.get_status()
     is_routine = status < 400 and handler.request.method in ("GET", "HEAD", "OPTIONS")
@@ -287,7 +328,7 @@ def log_request(handler: RequestHandler) -> None:
         logging.DEBUG if is_routine else logging.INFO,
         "%s %s %d %.1f ms %s %s",
         handler.request.method,
-        handler.request.path,
+        redact(handler.request.path),
         status,
         handler.request.request_time() * 1000,
         handler.request.remote_ip,

@@ -1,4 +1,4 @@
-"""/actors/{id}/messages."""
+"""/actors/{aid}/messages."""
 
 from __future__ import annotations
 
@@ -15,33 +15,34 @@ HTML_TYPE = "text/html; charset=utf-8"
 class MessagesHandler(BaseHandler):
     """An actor's mailbox."""
 
-    async def get(self, actor_id: str) -> None:
+    async def get(self, aid: str) -> None:
         """Count the messages that wait."""
-        actor, count = await messages.count(self.services, self.caller, actor_id)
-        self.reply(render_mailbox(actor, "messages", count), "Messages retrieved successfully.")
+        count = await messages.count(self.services, self.actor)
+        result = render_mailbox(self.actor, "messages", count)
+        self.reply(result, "Messages retrieved successfully.")
 
-    async def post(self, actor_id: str) -> None:
+    async def post(self, aid: str) -> None:
         """Accept a message; synchronous ones are answered with what came of it."""
         query = self.query()
         post = read_message(self.body(), query)
         if read_synchronous(query):
-            await self._wait(actor_id, post)
+            await self._wait(post)
             return
-        posted = await messages.post(self.services, self.caller, actor_id, post)
+        posted = await messages.post(self.services, self.caller, self.actor, post)
         self.reply(render_posted(posted, self.case), "The request was successful")
 
-    async def delete(self, actor_id: str) -> None:
+    async def delete(self, aid: str) -> None:
         """Give up the messages that wait."""
-        actor, count = await messages.purge(self.services, self.caller, actor_id)
+        count = await messages.purge(self.services, self.actor)
         text = f"{count} messages were purged."
-        self.reply(render_mailbox(actor, "msg", text), "Messages purged successfully.")
+        self.reply(render_mailbox(self.actor, "msg", text), "Messages purged successfully.")
 
-    async def _wait(self, actor_id: str, post: messages.Post) -> None:
+    async def _wait(self, post: messages.Post) -> None:
         async with self.while_connected():
             reply = await messages.post_and_wait(
                 self.services,
                 self.caller,
-                actor_id,
+                self.actor,
                 post,
                 timeout_s=self.services.settings.web.sync_timeout,
             )

@@ -23,6 +23,9 @@ FORM_TYPE = "application/x-www-form-urlencoded"
 MULTIPART_TYPE = "multipart/form-data"
 BINARY_TYPE = "application/octet-stream"
 
+#: stands in for credentials; never a parameter of a route
+NONCE_PARAMETER = "x-nonce"
+
 #: fields of one form or query string
 MAX_FIELDS = 1000
 

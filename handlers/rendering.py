@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 from abaco.domain.actor import Actor
+from abaco.domain.alias import Alias
 from abaco.domain.execution import Execution, Outcome
 from abaco.domain.health import AgentReport, CheckReport
+from abaco.domain.ids import ActorId
+from abaco.domain.nonce import Nonce
+from abaco.domain.permission import Level, ObjectKind
 from abaco.domain.worker import Worker
 from abaco.operations.executions import ExecutionListing
 from abaco.operations.messages import Posted
@@ -175,6 +180,54 @@ def render_worker(worker: Worker, case: Case) -> dict[str, Any]:
     return dress(record, case)
 
 
+def render_nonce(nonce: Nonce, actor_id: ActorId, case: Case) -> dict[str, Any]:
+    """Render one nonce; ``actor_id`` is what it leads to now."""
+    target = nonce.target
+    is_alias = target.kind is ObjectKind.ALIAS
+    actor = f"{nonce.api_server}/actors/v2/{actor_id}"
+    opened = _alias_url(nonce.api_server, target.name) if is_alias else actor
+    record = {
+        "id": nonce.id,
+        "owner": nonce.owner,
+        "roles": list(nonce.roles),
+        "level": nonce.level.name,
+        "max_uses": nonce.max_uses,
+        "current_uses": nonce.current_uses,
+        "remaining_uses": nonce.remaining_uses,
+        "alias" if is_alias else "actor_id": target.name,
+        "api_server": nonce.api_server,
+        "create_time": render_time(nonce.create_time),
+        "last_use_time": _time_or_word(nonce.last_use_time),
+        "description": nonce.description,
+        "_links": {
+            "self": f"{opened}/nonces/{nonce.id}",
+            "owner": _profile_url(nonce.api_server, nonce.owner),
+            "actor": actor,
+        },
+    }
+    return dress(record, case)
+
+
+def render_alias(alias: Alias, case: Case) -> dict[str, Any]:
+    """Render one alias."""
+    record = {
+        "alias": alias.alias,
+        "actor_id": alias.actor_id,
+        "owner": alias.owner,
+        "_links": {
+            "self": _alias_url(alias.api_server, alias.alias),
+            "owner": _profile_url(alias.api_server, alias.owner),
+            "actor": f"{alias.api_server}/actors/v2/{alias.actor_id}",
+        },
+    }
+    return dress(record, case)
+
+
+def render_levels(levels: Mapping[str, Level]) -> dict[str, str]:
+    """Render a map of permissions; user names are never spelled in camel."""
+    return {user: level.name for user, level in levels.items()}
+
+
 def render_agents(reports: Sequence[AgentReport]) -> list[dict[str, Any]]:
     """Render what the supervised agents say of themselves; never spelled in camel."""
     return [
@@ -227,6 +280,10 @@ def _time_or_null(time: datetime | None) -> str | None:
 
 def _time_or_word(time: datetime | None) -> str:
     return NO_TIME if time is None else render_time(time)
+
+
+def _alias_url(api_server: str, alias: str) -> str:
+    return f"{api_server}/actors/v2/aliases/{quote(alias, safe='')}"
 
 
 def _actor_url(actor: Actor) -> str:

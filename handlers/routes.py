@@ -3,37 +3,91 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application
 
+from abaco.domain.permission import Level
+from abaco.operations.access import Right, Scope
 from abaco.operations.services import Services
 from handlers.actors import ActorHandler, ActorsHandler
+from handlers.aliases import AliasesHandler, AliasHandler
 from handlers.auth import make_authenticator
 from handlers.base import BaseHandler, TooLargeHandler, UnknownPathHandler, log_request
 from handlers.executions import ExecutionHandler, ExecutionsHandler, LogsHandler, ResultsHandler
 from handlers.intake import BoundedIntake
 from handlers.messages import MessagesHandler
+from handlers.sharing import NonceHandler, NoncesHandler, PermissionsHandler
 from handlers.state import StateHandler
 from handlers.system import AgentReports, Checks, HealthHandler, MetricsHandler, ReadyHandler
 from handlers.workers import WorkerHandler, WorkersHandler
 
-_ACTOR = "/actors/([^/]+)"
-_EXECUTION = f"{_ACTOR}/executions/([^/]+)"
+#: second segments with a meaning of their own; no actor's id or alias may stand there
+_LITERALS = "aliases|configs|search|utilization|admin"
 
-#: paths without the version segment, see ``normalise``
-ROUTES: tuple[tuple[str, type[BaseHandler]], ...] = (
-    ("/actors", ActorsHandler),
-    (_ACTOR, ActorHandler),
-    (f"{_ACTOR}/state", StateHandler),
-    (f"{_ACTOR}/messages", MessagesHandler),
-    (f"{_ACTOR}/executions", ExecutionsHandler),
-    (_EXECUTION, ExecutionHandler),
-    (f"{_EXECUTION}/logs", LogsHandler),
-    (f"{_EXECUTION}/results", ResultsHandler),
-    (f"{_ACTOR}/workers", WorkersHandler),
-    (f"{_ACTOR}/workers/([^/]+)", WorkerHandler),
+_ACTOR = f"/actors/(?!(?:{_LITERALS})(?:/|$))([^/]+)"
+_EXECUTION = f"{_ACTOR}/executions/([^/]+)"
+_ALIAS = "/actors/aliases/([^/]+)"
+
+
+class Route(NamedTuple):
+    """One path: who answers there, and what each verb needs."""
+
+    path: str
+    handler: type[BaseHandler]
+    rights: Mapping[str, Right]
+
+
+_OPEN = Right(is_open=True)
+_MEMBER = Right()
+_ADMIN = Right(scope=Scope.ACTOR, is_for_admins=True)
+_READ = Right(scope=Scope.ACTOR, level=Level.READ)
+_EXECUTE = Right(scope=Scope.ACTOR, level=Level.EXECUTE)
+_UPDATE = Right(scope=Scope.ACTOR, level=Level.UPDATE)
+_ALIAS_READ = Right(scope=Scope.ALIAS, level=Level.READ)
+_ALIAS_UPDATE = Right(scope=Scope.ALIAS, level=Level.UPDATE)
+#: nonces of an alias open its actor
+_BOTH_UPDATE = Right(scope=Scope.ALIAS, level=Level.UPDATE, is_actor_too=True)
+
+#: Paths without the version segment, see ``normalise``. The one place that says who may do what;
+#: a verb that is not declared here is never run.
+ROUTES: tuple[Route, ...] = (
+    Route("/actors", ActorsHandler, {"GET": _MEMBER, "POST": _MEMBER}),
+    Route("/actors/aliases", AliasesHandler, {"GET": _MEMBER, "POST": _MEMBER}),
+    Route(
+        _ALIAS,
+        AliasHandler,
+        {"GET": _ALIAS_READ, "PUT": _ALIAS_UPDATE, "DELETE": _ALIAS_UPDATE},
+    ),
+    Route(f"{_ALIAS}/permissions", PermissionsHandler, {"GET": _ALIAS_READ, "POST": _ALIAS_UPDATE}),
+    # To list nonces is to hold them, so it takes as much as making one.
+    Route(f"{_ALIAS}/nonces", NoncesHandler, {"GET": _BOTH_UPDATE, "POST": _BOTH_UPDATE}),
+    Route(f"{_ALIAS}/nonces/([^/]+)", NonceHandler, {"GET": _BOTH_UPDATE, "DELETE": _BOTH_UPDATE}),
+    Route(_ACTOR, ActorHandler, {"GET": _READ, "PUT": _UPDATE, "DELETE": _UPDATE}),
+    Route(f"{_ACTOR}/state", StateHandler, {"GET": _READ, "POST": _UPDATE}),
+    Route(
+        f"{_ACTOR}/messages",
+        MessagesHandler,
+        {"GET": _READ, "POST": _EXECUTE, "DELETE": _UPDATE},
+    ),
+    Route(f"{_ACTOR}/executions", ExecutionsHandler, {"GET": _READ}),
+    Route(_EXECUTION, ExecutionHandler, {"GET": _READ, "DELETE": _UPDATE}),
+    Route(f"{_EXECUTION}/logs", LogsHandler, {"GET": _READ}),
+    Route(f"{_EXECUTION}/results", ResultsHandler, {"GET": _READ}),
+    Route(f"{_ACTOR}/nonces", NoncesHandler, {"GET": _UPDATE, "POST": _UPDATE}),
+    Route(f"{_ACTOR}/nonces/([^/]+)", NonceHandler, {"GET": _UPDATE, "DELETE": _UPDATE}),
+    Route(f"{_ACTOR}/permissions", PermissionsHandler, {"GET": _READ, "POST": _UPDATE}),
+    Route(f"{_ACTOR}/workers", WorkersHandler, {"GET": _READ, "POST": _ADMIN}),
+    Route(f"{_ACTOR}/workers/([^/]+)", WorkerHandler, {"GET": _READ, "DELETE": _UPDATE}),
+)
+
+#: for whoever operates the service
+OPERATING: tuple[Route, ...] = (
+    Route("/health", HealthHandler, {"GET": _OPEN}),
+    Route("/ready", ReadyHandler, {"GET": _OPEN}),
+    Route("/metrics", MetricsHandler, {"GET": _OPEN}),
 )
 
 _SLASHES = re.compile("/{2,}")
@@ -81,13 +135,17 @@ def make_application(services: Services, *, agents: AgentReports, checks: Checks
         checks: Finds out whether store and engine can be reached.
 
     """
-    authenticator = make_authenticator(services.settings, services.clock.now)
-    common: dict[str, Any] = {"services": services, "authenticator": authenticator}
-    with_agents = {**common, "agents": agents}
-    routes: list[Any] = [(path, handler, common) for path, handler in ROUTES]
-    routes += [
-        ("/health", HealthHandler, with_agents),
-        ("/ready", ReadyHandler, {**with_agents, "checks": checks}),
-        ("/metrics", MetricsHandler, common),
+    common = {
+        "services": services,
+        "authenticator": make_authenticator(services.settings, services.clock.now),
+    }
+    more: Mapping[type[BaseHandler], dict[str, Any]] = {
+        HealthHandler: {"agents": agents},
+        ReadyHandler: {"agents": agents, "checks": checks},
+    }
+    routes: list[Any] = [
+        (path, handler, {**common, "rights": rights, **more.get(handler, {})})
+        for path, handler, rights in (*ROUTES, *OPERATING)
     ]
-    return AbacoApplication(routes, common, services.settings.web.max_content_length)
+    limit = services.settings.web.max_content_length
+    return AbacoApplication(routes, {**common, "rights": {}}, limit)

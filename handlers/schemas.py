@@ -8,12 +8,15 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from abaco.domain.context import CONTENT_TYPE_JSON, CONTENT_TYPE_TEXT, python_text
+from abaco.domain.nonce import UNLIMITED
+from abaco.domain.permission import Level
 from abaco.errors import InvalidInputError
 from abaco.operations.definition import ActorDraft
 from abaco.operations.messages import Post
+from abaco.operations.nonces import NonceDraft
 from handlers import fields
 from handlers.jsontext import NotJSONError, parse_json
-from handlers.parameters import BINARY_TYPE, Body, Fields, gather, is_json_type
+from handlers.parameters import BINARY_TYPE, NONCE_PARAMETER, Body, Fields, gather, is_json_type
 from handlers.spelling import Case
 
 _NOTHING: tuple[Any, ...] = ("", {}, [])
@@ -80,6 +83,32 @@ class ActorUpdate(ActorRequest):
     force: fields.Boolean = False
 
 
+class AliasRequest(RequestModel):
+    """Body of POST /actors/aliases and PUT /actors/aliases/{alias}."""
+
+    alias: fields.Text | None = None
+    actor_id: fields.Text | None = None
+
+
+class NonceRequest(RequestModel):
+    """Body of POST /actors/{aid}/nonces and POST /actors/aliases/{alias}/nonces."""
+
+    level: fields.Text = Level.EXECUTE.name
+    max_uses: fields.Integer = UNLIMITED
+    description: fields.Text = ""
+
+    def draft(self) -> NonceDraft:
+        """Return what the client asked for, for the operations."""
+        return NonceDraft(**self.model_dump())
+
+
+class PermissionRequest(RequestModel):
+    """Body of POST .../permissions."""
+
+    user: fields.Text | None = None
+    level: fields.Text | None = None
+
+
 class WorkersRequest(RequestModel):
     """Body of POST /actors/{id}/workers."""
 
@@ -110,7 +139,9 @@ def read_message(body: Body, query: Fields) -> Post:
         InvalidInputError: There is no message, or none this release can run.
 
     """
-    environment = {name: values[0] for name, values in query.items() if name != "message"}
+    # A nonce is a key to the actor; what runs in the container has no use for it.
+    left_out = ("message", NONCE_PARAMETER)
+    environment = {name: values[0] for name, values in query.items() if name not in left_out}
     text = _message_parameter(body, query)
     if text is not None:
         return _post(python_text(text), CONTENT_TYPE_TEXT, environment)

@@ -1,4 +1,4 @@
-"""/actors/{id}/state."""
+"""/actors/{aid}/state."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from handlers.schemas import read_state
 class StateHandler(BaseHandler):
     """An actor's state."""
 
-    async def get(self, actor_id: str) -> None:
+    async def get(self, aid: str) -> None:
         """Show it."""
-        value = await state.get(self.services, self.caller, actor_id)
-        self.reply({"state": value}, "Actor state retrieved successfully.")
+        self.reply({"state": self.actor.state}, "Actor state retrieved successfully.")
 
-    async def post(self, actor_id: str) -> None:
+    async def post(self, aid: str) -> None:
         """Replace it."""
         value = read_state(media_type(self.request), self.request.body)
-        actor = await state.replace(self.services, self.caller, actor_id, value)
+        actor = await state.replace(self.services, self.actor, value)
         self.reply(render_actor(actor, self.case), "State updated successfully.")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from abaco.domain.health import AgentReport, CheckReport
+from abaco.operations.access import Right
 from abaco.operations.services import Services
 from abaco.operations.usage import measure
 from handlers.auth import Authenticator
@@ -20,13 +21,15 @@ Checks = Callable[[], Awaitable[list[CheckReport]]]
 class HealthHandler(BaseHandler):
     """Liveness: the process answers."""
 
-    needs_caller = False
-
     def initialize(  # type: ignore[override] # this route is given more than others
-        self, services: Services, authenticator: Authenticator, agents: AgentReports
+        self,
+        services: Services,
+        authenticator: Authenticator,
+        rights: Mapping[str, Right],
+        agents: AgentReports,
     ) -> None:
         """Take what the route table hands in."""
-        super().initialize(services, authenticator)
+        super().initialize(services, authenticator, rights)
         self._agents = agents
 
     async def get(self) -> None:
@@ -37,17 +40,16 @@ class HealthHandler(BaseHandler):
 class ReadyHandler(BaseHandler):
     """Readiness: the parts it needs can be reached."""
 
-    needs_caller = False
-
     def initialize(  # type: ignore[override] # this route is given more than others
         self,
         services: Services,
         authenticator: Authenticator,
+        rights: Mapping[str, Right],
         agents: AgentReports,
         checks: Checks,
     ) -> None:
         """Take what the route table hands in."""
-        super().initialize(services, authenticator)
+        super().initialize(services, authenticator, rights)
         self._agents = agents
         self._checks = checks
 
@@ -65,8 +67,6 @@ class ReadyHandler(BaseHandler):
 
 class MetricsHandler(BaseHandler):
     """The process's metrics in Prometheus' text form."""
-
-    needs_caller = False
 
     async def get(self) -> None:
         """Write them, those of the store as they are now."""

@@ -1,4 +1,4 @@
-"""/actors/{id}/workers and one of them."""
+"""/actors/{aid}/workers and one of them."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from handlers.schemas import WorkersRequest
 class WorkersHandler(BaseHandler):
     """An actor's workers."""
 
-    async def get(self, actor_id: str) -> None:
+    async def get(self, aid: str) -> None:
         """List them, oldest first."""
         self.refuse_search()
-        found = await workers.list_workers(self.services, self.caller, actor_id)
+        found = await workers.list_workers(self.services, self.actor)
         result = [render_worker(worker, self.case) for worker in found]
         self.reply(result, "Workers retrieved successfully.")
 
-    async def post(self, actor_id: str) -> None:
+    async def post(self, aid: str) -> None:
         """Make sure there are at least so many."""
         request = WorkersRequest.read(self.body(), self.query(), self.case)
-        requested = await workers.ensure(self.services, self.caller, actor_id, request.num)
+        requested = await workers.ensure(self.services, self.actor, request.num)
         self.reply(None, f"{requested} new workers were requested.")
 
 
 class WorkerHandler(BaseHandler):
     """One worker."""
 
-    async def get(self, actor_id: str, worker_id: str) -> None:
+    async def get(self, aid: str, worker_id: str) -> None:
         """Show it."""
-        worker = await workers.get(self.services, self.caller, actor_id, worker_id)
+        worker = await workers.get(self.services, self.actor, worker_id)
         self.reply(render_worker(worker, self.case), "Worker retrieved successfully.")
 
-    async def delete(self, actor_id: str, worker_id: str) -> None:
+    async def delete(self, aid: str, worker_id: str) -> None:
         """Let it finish its message, and go."""
-        await workers.drain(self.services, self.caller, actor_id, worker_id)
+        await workers.drain(self.services, self.actor, worker_id)
         self.reply(None, "Worker scheduled to be stopped.")

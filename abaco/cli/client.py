@@ -74,6 +74,7 @@ class AbacoClient:
         *,
         query: Mapping[str, str] | None = None,
         body: Any = ...,
+        as_sent: bool = False,
     ) -> Any:
         """Send a request and return the ``result`` of the answer.
 
@@ -82,6 +83,7 @@ class AbacoClient:
             path: Parts below ``/actors``, unquoted.
             query: Query parameters.
             body: JSON value to send; without it the request has no body.
+            as_sent: Leave the keys of the answer alone: they are names that users chose.
 
         Raises:
             UnreachableError: Nobody answers.
@@ -102,7 +104,8 @@ class AbacoClient:
                 f"no answer from {self.url}: {_reason(error)}.\n"
                 "Start a server with `abaco serve`, or name another with --url or ABACO_URL."
             ) from error
-        return self._result(response)
+        result = self._result(response)
+        return result if as_sent else snake_keys(result)
 
     def _result(self, response: urllib3.BaseHTTPResponse) -> Any:
         try:
@@ -114,7 +117,7 @@ class AbacoClient:
             ) from error
         if response.status >= 400:
             raise ApiError(response.status, str(message))
-        return snake_keys(result)
+        return result
 
 
 def _checked(url: str) -> str:

@@ -13,6 +13,7 @@ from abaco.cli.doctor import doctor
 from abaco.cli.messages import executions, halt, logs, send
 from abaco.cli.server import init, serve
 from abaco.cli.session import target_options
+from abaco.cli.sharing import aliases, nonces
 from abaco.cli.state import state
 
 _HELP = """\
@@ -40,6 +41,18 @@ def cli() -> None:
     """Hold the commands; the text for people is in ``_HELP``."""
 
 
+def _keep_examples(command: click.Command) -> click.Command:
+    """Let examples stand as they are written.
+
+    Click wants a backspace before them. Docstrings spell it with backslash and b, being raw.
+    """
+    command.help = (command.help or "").replace(r"\b", "\b")
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            _keep_examples(below)
+    return command
+
+
 for _command in (
     serve,
     doctor,
@@ -51,8 +64,10 @@ for _command in (
     logs,
     state,
     workers,
+    aliases,
+    nonces,
 ):
-    cli.add_command(_command)
+    cli.add_command(_keep_examples(_command))
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from abaco.domain.ids import ActorId, Tenant
+from abaco.domain.permission import ObjectKey, ObjectKind
 
 
 class ActorStatus(StrEnum):
@@ -34,6 +35,11 @@ class ActorKey(NamedTuple):
     def dbid(self) -> str:
         """Old single-string key, for container contexts and events only."""
         return f"{self.tenant}_{self.id}"
+
+    @property
+    def shared(self) -> ObjectKey:
+        """Key of its permissions and nonces."""
+        return ObjectKey(ObjectKind.ACTOR, self.tenant, self.id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

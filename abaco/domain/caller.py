@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from abaco.domain.ids import Tenant
+from abaco.domain.permission import Level
 
 ADMIN_ROLE = "Internal/abaco-admin"
 PRIVILEGED_ROLE = "Internal/abaco-privileged"
@@ -16,13 +17,20 @@ ALL_ROLE = "ALL"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """A verified caller. ``jwt_header`` is the request header that carried the proof, if any."""
+    """A verified caller.
+
+    Attributes:
+        jwt_header: The request header that carried the proof, if there was one.
+        nonce_level: Level of the nonce that was redeemed for this request; None without one.
+
+    """
 
     tenant: Tenant
     user: str
     roles: frozenset[str]
     api_server: str
     jwt_header: str | None = None
+    nonce_level: Level | None = None
 
     @property
     def is_admin(self) -> bool:
@@ -33,3 +41,7 @@ class Caller:
     def is_privileged(self) -> bool:
         """Whether privileged actor attributes may be set."""
         return self.is_admin or PRIVILEGED_ROLE in self.roles
+
+    def may_use(self, user_role: str) -> bool:
+        """Tell whether any role allows base use; ``user_role`` is the configured one."""
+        return self.is_privileged or bool(self.roles & {LIMITED_ROLE, user_role})

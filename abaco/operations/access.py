@@ -1,66 +1,159 @@
-"""Who may do what: every operation looks its object up through here."""
+"""Who may do what: every request passes here before anything is done for it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import StrEnum
+
 from abaco.domain.actor import Actor, ActorKey
+from abaco.domain.alias import MAX_ALIAS_LENGTH, Alias, AliasKey
 from abaco.domain.caller import Caller
-from abaco.domain.execution import Execution, ExecutionKey
-from abaco.domain.ids import ActorId, ExecutionId, WorkerId
-from abaco.domain.worker import Worker, WorkerKey
+from abaco.domain.ids import ActorId, Tenant
+from abaco.domain.permission import Level, ObjectKey, ObjectKind, effective_level
 from abaco.errors import ForbiddenError, NotFoundError
 from abaco.operations.services import Services
 
-#: 63 bits need at most 13 characters; what is much longer is not worth a look into the store
-MAX_ID_LENGTH = 32
+#: longest text in a refusal that repeats what the client sent
+_MAX_SHOWN = 32
+
+NO_ACTOR_ACCESS = "you do not have access to this actor"
+NO_ALIAS_ACCESS = "you do not have access to this alias"
+NO_ALIAS_AND_ACTOR_ACCESS = "you do not have access to this alias and actor"
 
 
-def _check_length(what: str, name: str) -> None:
-    if len(name) > MAX_ID_LENGTH:
-        raise NotFoundError(f"there is no {what} {name[:MAX_ID_LENGTH]!r}...")
+class Scope(StrEnum):
+    """What the first name in a path stands for."""
+
+    NOTHING = "nothing"
+    #: an actor's id, or an alias of it
+    ACTOR = "actor"
+    ALIAS = "alias"
 
 
-async def get_actor(services: Services, caller: Caller, actor_id: str) -> Actor:
-    """Return an actor of the caller's tenant that the caller may use.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Right:
+    """What a request needs.
 
-    Raises:
-        NotFoundError: No such actor in this tenant.
-        ForbiddenError: It belongs to somebody else.
-
-    """
-    _check_length("actor", actor_id)
-    actor = await services.stores.actors.get(ActorKey(caller.tenant, ActorId(actor_id)))
-    if not caller.is_admin and actor.owner != caller.user:
-        raise ForbiddenError("you do not have access to this actor")
-    return actor
-
-
-async def get_execution(
-    services: Services, caller: Caller, actor_id: str, execution_id: str
-) -> tuple[Actor, Execution]:
-    """Return an execution of an actor the caller may use, with the actor.
-
-    Raises:
-        NotFoundError: No such actor or execution.
-        ForbiddenError: The actor belongs to somebody else.
+    Attributes:
+        level: Needed on what the scope names.
+        is_open: Nobody need prove who they are.
+        is_for_admins: The admin role is needed.
+        is_actor_too: The level is needed on the actor behind an alias as well.
 
     """
-    actor = await get_actor(services, caller, actor_id)
-    _check_length("execution", execution_id)
-    key = ExecutionKey(actor.tenant, actor.id, ExecutionId(execution_id))
-    return actor, await services.stores.executions.get(key)
+
+    scope: Scope = Scope.NOTHING
+    level: Level = Level.NONE
+    is_open: bool = False
+    is_for_admins: bool = False
+    is_actor_too: bool = False
+
+    def nonce_level(self, *, is_reading: bool) -> Level:
+        """Return the level a nonce needs; what lets others in needs more than reading."""
+        if is_reading:
+            return max(Level.READ, self.level)
+        return Level.EXECUTE if self.level is Level.EXECUTE else Level.UPDATE
 
 
-async def get_worker(
-    services: Services, caller: Caller, actor_id: str, worker_id: str
-) -> tuple[Actor, Worker]:
-    """Return a worker of an actor the caller may use, with the actor.
+async def authorise(
+    services: Services, caller: Caller, right: Right, name: str = ""
+) -> Actor | Alias | None:
+    """Look up what the path names and see that the caller may do this with it.
+
+    Args:
+        services: Ports and settings.
+        caller: Who asks.
+        right: What is needed.
+        name: First name in the path; unused without a scope.
+
+    Returns:
+        The actor or alias; None without a scope.
 
     Raises:
-        NotFoundError: No such actor or worker.
-        ForbiddenError: The actor belongs to somebody else.
+        ForbiddenError: A role or level is missing.
+        NotFoundError: There is no such actor or alias in the caller's tenant.
 
     """
-    actor = await get_actor(services, caller, actor_id)
-    _check_length("worker", worker_id)
-    key = WorkerKey(actor.tenant, actor.id, WorkerId(worker_id))
-    return actor, await services.stores.workers.get(key)
+    if not caller.may_use(services.settings.web.user_role):
+        raise ForbiddenError("missing required role")
+    if right.is_for_admins and not caller.is_admin:
+        raise ForbiddenError("only administrators may do this")
+    match right.scope:
+        case Scope.ACTOR:
+            actor = await find_actor(services, caller.tenant, name)
+            if not await has_level(services, caller, actor.key.shared, right.level):
+                raise ForbiddenError(NO_ACTOR_ACCESS)
+            return actor
+        case Scope.ALIAS:
+            alias = await get_alias(services, caller.tenant, name)
+            await _check_alias(services, caller, right, alias)
+            return alias
+    return None
+
+
+async def _check_alias(services: Services, caller: Caller, right: Right, alias: Alias) -> None:
+    is_allowed = await has_level(services, caller, alias.shared, right.level)
+    if right.is_actor_too:
+        if not (is_allowed and await has_level(services, caller, alias.actor.shared, right.level)):
+            raise ForbiddenError(NO_ALIAS_AND_ACTOR_ACCESS)
+    elif not is_allowed:
+        raise ForbiddenError(NO_ALIAS_ACCESS)
+
+
+async def has_level(services: Services, caller: Caller, key: ObjectKey, level: Level) -> bool:
+    """Tell whether the caller's level is enough; administrators' always is."""
+    if caller.is_admin or level is Level.NONE:
+        return True
+    levels = await services.stores.permissions.levels(key)
+    return effective_level(levels, caller.user) >= level
+
+
+def target_of(services: Services, scope: Scope, tenant: Tenant, name: str) -> ObjectKey:
+    """Name what the first name of a path stands for, whether or not it exists."""
+    is_actor = scope is Scope.ACTOR and services.ids.is_id(name)
+    return ObjectKey(ObjectKind.ACTOR if is_actor else ObjectKind.ALIAS, tenant, name)
+
+
+async def find_actor(services: Services, tenant: Tenant, name: str) -> Actor:
+    """Return the actor with this id, or else the one this alias points to.
+
+    The form decides: what looks like an id is never taken for an alias.
+
+    Raises:
+        NotFoundError: Neither.
+
+    """
+    check_length("actor", name)
+    if services.ids.is_id(name):
+        return await services.stores.actors.get(ActorKey(tenant, ActorId(name)))
+    try:
+        alias = await services.stores.aliases.get(AliasKey(tenant, name))
+    except NotFoundError as error:
+        raise NotFoundError(f"there is no actor or alias {_shown(name)}") from error
+    return await services.stores.actors.get(alias.actor)
+
+
+async def get_alias(services: Services, tenant: Tenant, name: str) -> Alias:
+    """Return the alias with this name.
+
+    Raises:
+        NotFoundError: There is none.
+
+    """
+    check_length("alias", name)
+    return await services.stores.aliases.get(AliasKey(tenant, name))
+
+
+def check_length(what: str, name: str) -> None:
+    """Refuse what is longer than any name, before a store looks for it.
+
+    Raises:
+        NotFoundError: It is.
+
+    """
+    if len(name) > MAX_ALIAS_LENGTH:
+        raise NotFoundError(f"there is no {what} {_shown(name)}")
+
+
+def _shown(name: str) -> str:
+    return repr(name) if len(name) <= _MAX_SHOWN else f"{name[:_MAX_SHOWN]!r}..."

@@ -1,4 +1,4 @@
-"""Register, read, update and delete actors."""
+"""Register, list, update and delete actors."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from abaco.domain.execution import (
     Outcome,
 )
 from abaco.domain.ids import ActorId
+from abaco.domain.permission import Level, ObjectKind
 from abaco.errors import ConflictError, NotFoundError
-from abaco.operations.access import get_actor
 from abaco.operations.definition import ActorDraft, define
 from abaco.operations.services import Services
 from abaco.operations.workers import request_worker
@@ -27,7 +27,7 @@ DELETE_WAIT_S = 20.0
 #: how often an update is tried again when another update came between
 UPDATE_ATTEMPTS = 5
 
-#: actors read at once: few, because each may carry a large state
+#: actors given out at once: few, because each may carry a large state
 _PAGE = 100
 
 
@@ -56,47 +56,34 @@ async def register(services: Services, caller: Caller, draft: ActorDraft) -> Act
     return actor
 
 
-async def iter_own(services: Services, caller: Caller) -> AsyncGenerator[list[Actor], None]:
-    """Yield the caller's own actors in pages, oldest first; the admin role adds none."""
-    after: Actor | None = None
-    while True:
-        page = await services.stores.actors.list_actors(
-            tenant=caller.tenant, owner=caller.user, after=after, limit=_PAGE
-        )
-        yield page
-        if len(page) < _PAGE:
-            return
-        after = page[-1]
+async def iter_visible(services: Services, caller: Caller) -> AsyncGenerator[list[Actor], None]:
+    """Yield the actors shared with the caller, own ones included, in pages, oldest first.
 
-
-async def get(services: Services, caller: Caller, actor_id: str) -> Actor:
-    """Return one actor.
-
-    Raises:
-        NotFoundError: No such actor.
-        ForbiddenError: It belongs to somebody else.
-
+    The admin role adds none.
     """
-    return await get_actor(services, caller, actor_id)
+    names = await services.stores.permissions.visible(ObjectKind.ACTOR, caller.tenant, caller.user)
+    keys = [ActorKey(caller.tenant, ActorId(name)) for name in names]
+    found = await services.stores.actors.get_many(keys)
+    for first in range(0, max(1, len(found)), _PAGE):
+        yield found[first : first + _PAGE]
 
 
 async def update(
-    services: Services, caller: Caller, actor_id: str, draft: ActorDraft, *, force: bool = False
+    services: Services, caller: Caller, present: Actor, draft: ActorDraft, *, force: bool = False
 ) -> Actor:
     """Replace an actor's definition.
 
     Another image, or ``force``, begins a new revision; otherwise status and revision stay.
-    Name, owner and state are kept, and stateless when the draft does not say.
+    Name, owner and state are kept, and stateless when the draft does not say. Somebody else
+    than the owner gets a level of their own by it.
 
     Raises:
         InvalidInputError: Names the field.
-        NotFoundError: No such actor.
-        ForbiddenError: It belongs to somebody else.
+        NotFoundError: It is gone.
         ConflictError: It is being deleted.
 
     """
     for _ in range(UPDATE_ATTEMPTS):
-        present = await get_actor(services, caller, actor_id)
         definition = define(
             draft,
             caller,
@@ -112,19 +99,20 @@ async def update(
                 expect_revision=present.revision,
             )
         except ConflictError:
-            current = await get_actor(services, caller, actor_id)
+            current = await services.stores.actors.get(present.key)
             if current.revision == present.revision:
                 raise
             # Another update came between: decide again what is new.
+            present = current
             continue
+        if caller.user != actor.owner:
+            await services.stores.permissions.grant(actor.key.shared, caller.user, Level.UPDATE)
         services.notices.publish(Topic.ACTOR, actor.key)
         return actor
     raise ConflictError("the actor is being updated by others all the time; try again")
 
 
-async def delete(
-    services: Services, caller: Caller, actor_id: str, *, wait_s: float = DELETE_WAIT_S
-) -> bool:
+async def delete(services: Services, actor: Actor, *, wait_s: float = DELETE_WAIT_S) -> bool:
     """Shut an actor down and wait for it to vanish.
 
     Queued messages are given up, running containers are halted. Whoever retires workers
@@ -134,11 +122,9 @@ async def delete(
         Whether it is gone already; if not, the clean-up goes on by itself.
 
     Raises:
-        NotFoundError: No such actor.
-        ForbiddenError: It belongs to somebody else.
+        NotFoundError: It is gone already.
 
     """
-    actor = await get_actor(services, caller, actor_id)
     # Executions that start only now must be halted too, hence the whole topic.
     with services.notices.subscribe(Topic.ACTOR, Topic.EXECUTION) as subscription:
         await services.stores.actors.set_status(

@@ -6,10 +6,9 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from abaco.domain.actor import Actor, ActorKey
-from abaco.domain.caller import Caller
 from abaco.domain.execution import Execution, ExecutionKey, ExecutionTotals, HaltReason
 from abaco.domain.ids import ExecutionId
-from abaco.operations.access import get_actor, get_execution
+from abaco.operations.access import check_length
 from abaco.operations.services import Services
 from abaco.ports.notices import Topic
 
@@ -30,15 +29,8 @@ class ExecutionListing:
     pages: AsyncGenerator[list[Execution], None]
 
 
-async def list_executions(services: Services, caller: Caller, actor_id: str) -> ExecutionListing:
-    """Return all executions of an actor; they are read page by page as ``pages`` is.
-
-    Raises:
-        NotFoundError: No such actor.
-        ForbiddenError: It belongs to somebody else.
-
-    """
-    actor = await get_actor(services, caller, actor_id)
+async def list_executions(services: Services, actor: Actor) -> ExecutionListing:
+    """Return all executions of an actor; they are read page by page as ``pages`` is."""
     totals = await services.stores.executions.totals(actor.key)
     pages = _iter_pages(services, actor.key, totals.count)
     return ExecutionListing(actor=actor, totals=totals, pages=pages)
@@ -58,43 +50,33 @@ async def _iter_pages(
         after = page[-1]
 
 
-async def get(services: Services, caller: Caller, actor_id: str, execution_id: str) -> Execution:
+async def get(services: Services, actor: Actor, execution_id: str) -> Execution:
     """Return one execution.
 
     Raises:
-        NotFoundError: No such actor or execution.
-        ForbiddenError: The actor belongs to somebody else.
+        NotFoundError: The actor has no such execution.
 
     """
-    _, execution = await get_execution(services, caller, actor_id, execution_id)
-    return execution
+    check_length("execution", execution_id)
+    key = ExecutionKey(actor.tenant, actor.id, ExecutionId(execution_id))
+    return await services.stores.executions.get(key)
 
 
-async def halt(services: Services, caller: Caller, actor_id: str, execution_id: str) -> Execution:
+async def halt(services: Services, actor: Actor, execution_id: str) -> Execution:
     """Ask for a running execution's container to be stopped; its worker goes on.
 
     Raises:
-        NotFoundError: No such actor or execution.
-        ForbiddenError: The actor belongs to somebody else.
+        NotFoundError: The actor has no such execution.
         ConflictError: It is not RUNNING; the text names its status.
 
     """
-    _, execution = await get_execution(services, caller, actor_id, execution_id)
+    execution = await get(services, actor, execution_id)
     halted = await services.stores.executions.request_halt(execution.key, HaltReason.FORCE_QUIT)
     services.notices.publish(Topic.HALT, execution.key)
     return halted
 
 
-async def take_result(
-    services: Services, caller: Caller, actor_id: str, execution_id: str
-) -> bytes:
-    """Take the oldest result away; empty when there is none, or no such execution.
-
-    Raises:
-        NotFoundError: No such actor.
-        ForbiddenError: It belongs to somebody else.
-
-    """
-    actor = await get_actor(services, caller, actor_id)
+async def take_result(services: Services, actor: Actor, execution_id: str) -> bytes:
+    """Take the oldest result away; empty when there is none, or no such execution."""
     key = ExecutionKey(actor.tenant, actor.id, ExecutionId(execution_id))
     return await services.stores.results.pop(key, services.clock.now()) or b""

@@ -6,9 +6,8 @@ import codecs
 from collections.abc import AsyncIterator
 
 from abaco.domain.actor import Actor
-from abaco.domain.caller import Caller
 from abaco.domain.execution import FINAL, Execution
-from abaco.operations.access import get_execution
+from abaco.operations import executions
 from abaco.operations.services import Services
 from abaco.ports.notices import Topic
 
@@ -16,31 +15,27 @@ from abaco.ports.notices import Topic
 TRUNCATED = " LOG LIMIT EXCEEDED; this execution log was TRUNCATED!"
 
 
-async def read(
-    services: Services, caller: Caller, actor_id: str, execution_id: str
-) -> tuple[Actor, Execution, str]:
-    """Return the log so far, with its actor and execution; empty when none, or expired.
+async def read(services: Services, actor: Actor, execution_id: str) -> tuple[Execution, str]:
+    """Return the log so far, with its execution; empty when there is none, or it has expired.
 
     Raises:
-        NotFoundError: No such actor or execution.
-        ForbiddenError: The actor belongs to somebody else.
+        NotFoundError: The actor has no such execution.
 
     """
-    actor, execution = await get_execution(services, caller, actor_id, execution_id)
-    return actor, execution, await stored_text(services, execution)
+    execution = await executions.get(services, actor, execution_id)
+    return execution, await stored_text(services, execution)
 
 
 async def follow(
-    services: Services, caller: Caller, actor_id: str, execution_id: str, *, offset: int = 0
+    services: Services, actor: Actor, execution_id: str, *, offset: int = 0
 ) -> AsyncIterator[bytes]:
     """Yield the log from byte ``offset`` on as it grows; ends when the execution is final.
 
     Raises:
-        NotFoundError: No such actor or execution.
-        ForbiddenError: The actor belongs to somebody else.
+        NotFoundError: The actor has no such execution.
 
     """
-    _, execution = await get_execution(services, caller, actor_id, execution_id)
+    execution = await executions.get(services, actor, execution_id)
     key = execution.key
     with services.notices.subscribe(Topic.LOG, Topic.EXECUTION, key=key) as subscription:
         while True:

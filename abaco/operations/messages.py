@@ -20,7 +20,6 @@ from abaco.domain.execution import (
 from abaco.domain.ids import ExecutionId, WorkerId
 from abaco.domain.message import Message
 from abaco.errors import InvalidInputError, TooLargeError
-from abaco.operations.access import get_actor
 from abaco.operations.logs import stored_text
 from abaco.operations.services import Services
 from abaco.ports.notices import Subscription, Topic
@@ -91,37 +90,33 @@ class StillRunning:
 Reply = Replied | Failed | GivenUp | StillRunning
 
 
-async def post(services: Services, caller: Caller, actor_id: str, posted: Post) -> Posted:
+async def post(services: Services, caller: Caller, actor: Actor, posted: Post) -> Posted:
     """Accept a message: execution and mailbox row are durable when this returns.
 
     Raises:
-        NotFoundError: No such actor.
-        ForbiddenError: It belongs to somebody else.
+        NotFoundError: The actor is gone.
         ConflictError: It is being deleted.
         InvalidInputError: A container could not be given this message.
 
     """
-    actor = await get_actor(services, caller, actor_id)
     execution, message = _make(services, caller, actor, posted)
     return await _submit(services, actor, execution, message)
 
 
 async def post_and_wait(
-    services: Services, caller: Caller, actor_id: str, posted: Post, *, timeout_s: float
+    services: Services, caller: Caller, actor: Actor, posted: Post, *, timeout_s: float
 ) -> Reply:
     """Accept a message and wait for its first result or its end.
 
     When the waiting is cancelled the execution goes on.
 
     Raises:
-        NotFoundError: No such actor.
-        ForbiddenError: It belongs to somebody else.
+        NotFoundError: The actor is gone.
         ConflictError: It is being deleted.
         InvalidInputError: A container could not be given this message.
         LimitExceededError: Too many messages wait already.
 
     """
-    actor = await get_actor(services, caller, actor_id)
     execution, message = _make(services, caller, actor, posted)
     deadline = services.clock.monotonic() + timeout_s
     with services.notices.subscribe(
@@ -131,36 +126,24 @@ async def post_and_wait(
         return await _await_reply(services, execution.key, subscription, deadline)
 
 
-async def count(services: Services, caller: Caller, actor_id: str) -> tuple[Actor, int]:
-    """Return the actor and how many messages wait (the one being run does not count).
-
-    Raises:
-        NotFoundError: No such actor.
-        ForbiddenError: It belongs to somebody else.
-
-    """
-    actor = await get_actor(services, caller, actor_id)
-    return actor, await services.stores.mailbox.count(actor.key)
+async def count(services: Services, actor: Actor) -> int:
+    """Return how many messages wait; the one being run does not count."""
+    return await services.stores.mailbox.count(actor.key)
 
 
-async def purge(services: Services, caller: Caller, actor_id: str) -> tuple[Actor, int]:
+async def purge(services: Services, actor: Actor) -> int:
     """Give up all waiting messages; their executions end in ERROR.
 
     Returns:
-        The actor, and how many messages were given up.
-
-    Raises:
-        NotFoundError: No such actor.
-        ForbiddenError: It belongs to somebody else.
+        How many messages were given up.
 
     """
-    actor = await get_actor(services, caller, actor_id)
     outcome = Outcome(status=ExecutionStatus.ERROR, finish_time=services.clock.now(), error=PURGED)
     purged = await services.stores.mailbox.purge(actor.key, outcome)
     for execution_id in purged:
         key = ExecutionKey(actor.tenant, actor.id, execution_id)
         services.notices.publish(Topic.EXECUTION, key)
-    return actor, len(purged)
+    return len(purged)
 
 
 def _make(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from abaco.config import Settings
+from abaco.domain.ids import Tenant
 from abaco.ports.clock import Clock, IdSource
 from abaco.ports.notices import Notices
 from abaco.ports.store import Stores
@@ -13,6 +14,11 @@ from abaco.ports.store import Stores
 
 def _unknown_endpoint() -> str:
     return "unknown"
+
+
+def api_server_of(settings: Settings, tenant: Tenant) -> str:
+    """Return a tenant's base URL, as links and containers are given it."""
+    return str(settings.web.for_tenant("api_server", tenant)).rstrip("/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

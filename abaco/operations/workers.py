@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from abaco.domain.actor import RUNNABLE, Actor
-from abaco.domain.caller import Caller
 from abaco.domain.ids import WorkerId
-from abaco.domain.worker import Worker, WorkerStatus
-from abaco.errors import ConflictError, ForbiddenError, InvalidInputError
-from abaco.operations.access import get_actor, get_worker
+from abaco.domain.worker import Worker, WorkerKey, WorkerStatus
+from abaco.errors import ConflictError, InvalidInputError
+from abaco.operations.access import check_length
 from abaco.operations.services import Services
 from abaco.ports.notices import Topic
 
@@ -17,31 +16,24 @@ MAX_WORKERS = 100
 _LEAVING = frozenset({WorkerStatus.SHUTDOWN_REQUESTED, WorkerStatus.SHUTTING_DOWN})
 
 
-async def list_workers(services: Services, caller: Caller, actor_id: str) -> list[Worker]:
-    """Return an actor's workers, oldest first.
-
-    Raises:
-        NotFoundError: No such actor.
-        ForbiddenError: It belongs to somebody else.
-
-    """
-    actor = await get_actor(services, caller, actor_id)
+async def list_workers(services: Services, actor: Actor) -> list[Worker]:
+    """Return an actor's workers, oldest first."""
     return await services.stores.workers.list_workers(actor.key)
 
 
-async def get(services: Services, caller: Caller, actor_id: str, worker_id: str) -> Worker:
+async def get(services: Services, actor: Actor, worker_id: str) -> Worker:
     """Return one worker.
 
     Raises:
-        NotFoundError: No such actor or worker.
-        ForbiddenError: The actor belongs to somebody else.
+        NotFoundError: The actor has no such worker.
 
     """
-    _, worker = await get_worker(services, caller, actor_id, worker_id)
-    return worker
+    check_length("worker", worker_id)
+    key = WorkerKey(actor.tenant, actor.id, WorkerId(worker_id))
+    return await services.stores.workers.get(key)
 
 
-async def ensure(services: Services, caller: Caller, actor_id: str, num: int) -> int:
+async def ensure(services: Services, actor: Actor, num: int) -> int:
     """Ask for workers until the actor has at least ``num``; never makes fewer.
 
     Stateful actors too may get several this way; nothing automatic does that.
@@ -50,17 +42,12 @@ async def ensure(services: Services, caller: Caller, actor_id: str, num: int) ->
         How many were asked for now.
 
     Raises:
-        ForbiddenError: The caller is no administrator.
         InvalidInputError: ``num`` is out of range.
-        NotFoundError: No such actor.
         ConflictError: The actor is in ERROR or being deleted and can have no workers.
 
     """
-    if not caller.is_admin:
-        raise ForbiddenError("only administrators may ask for workers")
     if not 1 <= num <= MAX_WORKERS:
         raise InvalidInputError(f"must be from 1 to {MAX_WORKERS}", field="num")
-    actor = await get_actor(services, caller, actor_id)
     if actor.status not in RUNNABLE:
         raise ConflictError(f"an actor in status {actor.status} can have no new workers")
     requested = 0
@@ -70,15 +57,14 @@ async def ensure(services: Services, caller: Caller, actor_id: str, num: int) ->
     return requested
 
 
-async def drain(services: Services, caller: Caller, actor_id: str, worker_id: str) -> None:
+async def drain(services: Services, actor: Actor, worker_id: str) -> None:
     """Ask a worker to finish its message, if it has one, and go. Idempotent.
 
     Raises:
-        NotFoundError: No such actor or worker.
-        ForbiddenError: The actor belongs to somebody else.
+        NotFoundError: The actor has no such worker.
 
     """
-    actor, worker = await get_worker(services, caller, actor_id, worker_id)
+    worker = await get(services, actor, worker_id)
     await services.stores.workers.set_status(
         worker.key, WorkerStatus.SHUTDOWN_REQUESTED, expect=set(WorkerStatus) - _LEAVING
     )

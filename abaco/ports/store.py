@@ -27,6 +27,7 @@ from abaco.domain.execution import (
 from abaco.domain.ids import ExecutionId, Tenant
 from abaco.domain.message import Message
 from abaco.domain.worker import Worker, WorkerKey, WorkerStatus
+from abaco.ports.sharing import AliasStore, NonceStore, PermissionStore
 
 
 class ActorStore(Protocol):
@@ -34,11 +35,18 @@ class ActorStore(Protocol):
 
     @abstractmethod
     async def insert(self, actor: Actor) -> None:
-        """Add an actor. Raises ConflictError when the key exists."""
+        """Add an actor and, in the same step, grant its owner UPDATE on it.
+
+        Raises ConflictError when the key exists.
+        """
 
     @abstractmethod
     async def get(self, key: ActorKey) -> Actor:
         """Return the actor. Raises NotFoundError."""
+
+    @abstractmethod
+    async def get_many(self, keys: Collection[ActorKey]) -> list[Actor]:
+        """Return these actors, each once, oldest first. Absent ones are passed over."""
 
     @abstractmethod
     async def list_actors(
@@ -97,6 +105,9 @@ class ActorStore(Protocol):
     @abstractmethod
     async def delete(self, key: ActorKey) -> None:
         """Remove the actor with its logs, results, queued messages and worker records.
+
+        Its permissions and nonces go with it, and so do the aliases that point to it, with
+        theirs.
 
         Executions stay. Queued messages left over get their executions finalized as ERROR.
         Idempotent.
@@ -375,3 +386,6 @@ class Stores:
     logs: LogStore
     results: ResultStore
     instance: InstanceStore
+    permissions: PermissionStore
+    aliases: AliasStore
+    nonces: NonceStore

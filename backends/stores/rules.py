@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from abaco.domain.actor import RUNNABLE, ActorKey, ActorStatus
+from abaco.domain.actor import RUNNABLE, Actor, ActorKey, ActorStatus
 from abaco.domain.execution import (
     FINAL,
     Execution,
@@ -76,7 +76,12 @@ def no_worker(key: WorkerKey) -> NotFoundError:
 
 def already_exists(kind: str, identifier: str) -> ConflictError:
     """Say that the key is taken."""
-    return ConflictError(f"there is already {kind} {identifier!r}")
+    return ConflictError(f"{kind} {identifier!r} already exists")
+
+
+def age(actor: Actor) -> tuple[datetime, str, str]:
+    """Return what actors are ordered by."""
+    return actor.create_time, actor.id, actor.tenant
 
 
 def check_open(key: ActorKey, status: ActorStatus | None) -> None:

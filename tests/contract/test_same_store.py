@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from hypothesis import given, settings
@@ -17,10 +13,10 @@ from abaco.domain.actor import Actor, ActorStatus
 from abaco.domain.execution import FINAL, Execution, HaltReason
 from abaco.domain.ids import ActorId, ExecutionId, WorkerId
 from abaco.domain.worker import WorkerStatus
-from abaco.errors import AbacoError
 from abaco.ports.store import Stores
+from tests.support.alike import NamedStep, Step, compare
+from tests.support.alike import steps as _steps
 from tests.support.records import (
-    SteppedClock,
     a_definition,
     a_message,
     a_worker,
@@ -30,7 +26,6 @@ from tests.support.records import (
     an_outcome,
     at,
 )
-from tests.support.stores import BACKENDS, check_conservation, opened
 
 #: few names, so that steps meet
 ACTORS = [
@@ -45,8 +40,6 @@ actor_statuses = st.sampled_from(ActorStatus)
 worker_statuses = st.sampled_from(WorkerStatus)
 attempts = st.integers(0, 3)
 seconds = st.integers(0, 5)
-
-Step = Callable[[Stores], Awaitable[Any]]
 
 
 def _execution(actor: Actor, index: int) -> Any:
@@ -78,11 +71,6 @@ def _append(actor: Actor, index: int, offset: int, data: bytes, expires_s: int |
     key = _execution(actor, index).key
     expires_at = None if expires_s is None else at(expires_s)
     return lambda stores: stores.logs.append(key, offset, data, max_bytes=6, expires_at=expires_at)
-
-
-def _steps(build: Callable[..., Step], *values: Any) -> st.SearchStrategy[tuple[str, Step]]:
-    name = build.__name__
-    return st.builds(lambda *drawn: (f"{name}{drawn}", build(*drawn)), *values)
 
 
 execution_index = st.integers(0, len(EXECUTIONS) - 1)
@@ -306,13 +294,6 @@ any_steps = st.one_of(
 )  # fmt: skip
 
 
-async def _answer(step: Step, stores: Stores) -> Any:
-    try:
-        return await step(stores)
-    except AbacoError as error:
-        return type(error), str(error)
-
-
 async def _view(stores: Stores) -> dict[str, Any]:
     """Everything that can be seen from outside."""
     return {
@@ -364,26 +345,7 @@ OPENING: list[Step] = [
 ]
 
 
-async def _compare(script: list[tuple[str, Step]]) -> None:
-    async with AsyncExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        every = [
-            await stack.enter_async_context(opened(backend, directory, SteppedClock()))
-            for backend in BACKENDS
-        ]
-        watch = Watch()
-        opening = [("opening", step) for step in OPENING]
-        for name, step in [*opening, *script]:
-            answers = [await _answer(step, stores) for stores in every]
-            assert all(answer == answers[0] for answer in answers), (name, answers)
-            views = [await _view(stores) for stores in every]
-            assert all(view == views[0] for view in views), name
-            watch.check(views[0])
-        for stores in every:
-            await check_conservation(stores)
-
-
 @settings(max_examples=80, deadline=None)
 @given(script=st.lists(steps, min_size=15, max_size=60))
-def test_all_stores_answer_alike(script: list[tuple[str, Step]]) -> None:
-    asyncio.run(_compare(script))
+def test_all_stores_answer_alike(script: list[NamedStep]) -> None:
+    asyncio.run(compare(OPENING, script, _view, Watch().check))

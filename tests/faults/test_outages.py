@@ -200,7 +200,7 @@ async def test_deleting_an_actor_stops_a_container_that_is_just_starting() -> No
             return (await house.stores.executions.get(key)).attempt == 1
 
         await house.until(is_claimed)
-        assert await actors.delete(house.services, CALLER, actor.id)
+        assert await actors.delete(house.services, actor)
         assert (await house.final(key)).status is ExecutionStatus.COMPLETE
         await house.no_containers()
 
@@ -211,7 +211,7 @@ async def test_a_halt_ends_the_run_and_not_the_worker() -> None:
         actor = await house.register(stateless=False)
         first, second = await house.post(actor), await house.post(actor)
         await house.running(first)
-        await executions.halt(house.services, CALLER, actor.id, first.id)
+        await executions.halt(house.services, actor, first.id)
         execution = await house.final(first)
         assert execution.outcome is not None
         assert execution.outcome.exit_code in {137, 143}
@@ -228,7 +228,7 @@ async def test_an_update_lets_the_running_message_finish_on_the_old_revision(
         first = await house.post(actor)
         await house.running(first)
         draft = actors.ActorDraft(image="two")
-        await actors.update(house.services, CALLER, actor.id, draft)
+        await actors.update(house.services, CALLER, actor, draft)
         second = await house.post(actor)
         (container,) = engine.of_execution(first.id)
         if not is_stateless:

@@ -72,6 +72,7 @@ def jwt_settings(case: str = "snake", **web: Any) -> Settings:
             "access_control": "jwt",
             "apim_public_key": PUBLIC_KEY,
             "user_role": EVERYONE_ROLE,
+            "accept_nonce": True,
             "case": case,
             "default_api_server": API_SERVER,
             **web,

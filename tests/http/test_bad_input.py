@@ -130,6 +130,135 @@ def test_max_workers_of_a_stateful_actor(site):
     assert site.name("max_workers") in error
 
 
+#: below which object, parameter, bad value (as JSON)
+BAD_PARAMETERS = [
+    ("nonces", "level", "WRITE"),
+    ("nonces", "level", "execute"),
+    ("nonces", "level", ""),
+    ("nonces", "level", 2),
+    ("nonces", "level", ["READ"]),
+    ("nonces", "level", {"READ": 1}),
+    ("nonces", "level", True),
+    ("nonces", "level", "READ\0"),
+    ("nonces", "level", "x" * 100_000),
+    ("nonces", "max_uses", 0),
+    ("nonces", "max_uses", -2),
+    ("nonces", "max_uses", "many"),
+    ("nonces", "max_uses", ""),
+    ("nonces", "max_uses", 1.5),
+    ("nonces", "max_uses", 10**30),
+    ("nonces", "max_uses", [1]),
+    ("nonces", "max_uses", True),
+    ("nonces", "description", ["d"]),
+    ("nonces", "description", NUL),
+    ("nonces", "description", "d" * 100_000),
+    ("permissions", "user", None),
+    ("permissions", "user", ""),
+    ("permissions", "user", ["jane"]),
+    ("permissions", "user", {"$ne": None}),
+    ("permissions", "user", False),
+    ("permissions", "user", NUL),
+    ("permissions", "user", "line\nbreak"),
+    ("permissions", "user", "u" * 100_000),
+    ("permissions", "level", None),
+    ("permissions", "level", "WRITE"),
+    ("permissions", "level", "update"),
+    ("permissions", "level", 3),
+    ("permissions", "level", ["READ"]),
+    ("permissions", "level", "x" * 100_000),
+]
+
+
+@pytest.mark.parametrize(("below", "field", "value"), BAD_PARAMETERS, ids=short)
+def test_bad_parameters_of_sharing(site, below, field, value):
+    good = {"nonces": {}, "permissions": {"user": "jane", "level": "READ"}}[below]
+    body = {key: item for key, item in {**good, field: value}.items() if item is not None}
+    actor_id = site.register()
+    site.post("/actors/aliases", form=site.fields(alias="hello", actor_id=actor_id))
+    for path in (f"/actors/{actor_id}/{below}", f"/actors/aliases/hello/{below}"):
+        before = site.get(path).result
+        reply = site.post(path, json_body=site.fields(**body))
+        assert reply.status == 400
+        assert site.name(field) in reply.error
+        assert len(reply.error) < 1000
+        assert site.get(path).result == before
+
+
+#: parameter of an alias, bad value (as JSON), status
+BAD_ALIASES = [
+    ("alias", None, 400),
+    ("alias", "", 400),
+    ("alias", ".", 400),
+    ("alias", "..", 400),
+    ("alias", "../actors", 400),
+    ("alias", "two words", 400),
+    ("alias", "line\nbreak", 400),
+    ("alias", NUL, 400),
+    ("alias", "nonces", 400),
+    ("alias", "yP0PDpZWG38Bg", 400),
+    ("alias", True, 400),
+    ("alias", ["hello"], 400),
+    ("alias", {"a": 1}, 400),
+    ("alias", "a" * 256, 400),
+    ("alias", "x" * 100_000, 400),
+    ("actor_id", None, 400),
+    ("actor_id", True, 400),
+    ("actor_id", ["yP0PDpZWG38Bg"], 400),
+    ("actor_id", {"$gt": ""}, 400),
+    ("actor_id", NUL, 400),
+    ("actor_id", "", 404),
+    ("actor_id", 5, 404),
+    ("actor_id", "hello", 404),
+    ("actor_id", "yP0PDpZWG38Bg", 404),
+    ("actor_id", "x" * 100_000, 404),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "status"), BAD_ALIASES, ids=short)
+def test_bad_aliases(site, field, value, status):
+    actor_id = site.register()
+    good = {"alias": "hello", "actor_id": actor_id}
+    body = {key: item for key, item in {**good, field: value}.items() if item is not None}
+    reply = site.post("/actors/aliases", json_body=site.fields(**body))
+    assert reply.status == status
+    if status == 400:
+        assert site.name(field) in reply.error
+    assert len(reply.error) < 1000
+    assert site.get("/actors/aliases").result == []
+    if field == "actor_id":
+        site.post("/actors/aliases", json_body=site.fields(**good))
+        path, body = "/actors/aliases/hello", {"actor_id": value} if value is not None else {}
+        assert site.put(path, json_body=site.fields(**body)).status == status
+        assert site.get(path).result[site.name("actor_id")] == actor_id
+
+
+@pytest.mark.parametrize("path", ["/actors/aliases", "/actors/{}/nonces", "/actors/{}/permissions"])
+@pytest.mark.parametrize(
+    ("body", "content_type", "words"),
+    [
+        (b"{", JSON, "JSON"),
+        (b"[]", JSON, "object"),
+        (b"5", JSON, "object"),
+        (b'{"level": "READ", "level": "UPDATE"}', JSON, "level"),
+        (b'{"user": "\\ud800", "level": "READ", "alias": "\\ud800"}', JSON, ""),
+        (nested(100_000), JSON, "deep"),
+        (b"level=%zz", FORM, "level"),
+        (b"level=%ff", FORM, "level"),
+        (b"x", "multipart/form-data", "form"),
+        (b"x", "application/octet-stream", "octet-stream"),
+        (b"level=READ", "text/plain", "text/plain"),
+    ],
+    ids=short,
+)
+def test_bad_bodies_of_sharing(snake, path, body, content_type, words):
+    where = path.format(snake.register())
+    before = snake.get(where).result
+    reply = snake.post(where, body=body, headers={"Content-Type": content_type})
+    assert (reply.status, words in reply.error) == (400, True)
+    assert len(reply.error) < 1000
+    assert snake.get(where).result == before
+
+
 #: body, its type, words of the refusal
 BAD_BODIES = [
     (b"", JSON, "image"),
@@ -265,8 +394,10 @@ BAD_IDS = {
     "$where": 404,
     "{}": 404,
     "null": 404,
-    "aliases": 404,
+    "%61liases": 404,
     "utilization": 404,
+    "search": 404,
+    "configs": 404,
     "admin": 404,
     ";": 404,
     "abc;id=1": 404,
@@ -275,13 +406,27 @@ BAD_IDS = {
 
 @pytest.mark.parametrize(("name", "status"), BAD_IDS.items(), ids=short)
 def test_bad_ids(snake, name, status):
-    for path in ("", "/state", "/messages", "/executions", "/workers", "/executions/a/logs"):
+    below = ("state", "messages", "executions", "workers", "executions/a/logs")
+    below = (*below, "nonces", "nonces/n", "permissions")
+    for path in ("", *(f"/{part}" for part in below)):
         reply = snake.get(f"/actors/{name}{path}")
         assert reply.status == status
         assert len(reply.error) < 1000
         assert "X-Injected" not in reply.headers
     assert snake.post(f"/actors/{name}/messages", form={"message": "m"}).status == status
     assert snake.delete(f"/actors/{name}").status == status
+
+
+@pytest.mark.parametrize(("name", "status"), BAD_IDS.items(), ids=short)
+def test_bad_names_of_aliases_and_nonces(snake, name, status):
+    actor_id = snake.register()
+    for path in (f"aliases/{name}", f"aliases/{name}/permissions", f"{actor_id}/nonces/{name}"):
+        reply = snake.get(f"/actors/{path}")
+        assert reply.status == status
+        assert len(reply.error) < 1000
+        assert "X-Injected" not in reply.headers
+    assert snake.delete(f"/actors/aliases/{name}").status == status
+    assert snake.delete(f"/actors/{actor_id}/nonces/{name}").status == status
 
 
 @pytest.mark.parametrize("path", ["/actors", "/actors/{}/executions", "/actors/{}/workers"])

@@ -221,6 +221,36 @@ def test_workers(whole, actor_id):
     assert whole.get(f"{path}/{two[0]['id']}").status == 404
 
 
+def test_run_by_nonce(whole, actor_id):
+    path = f"/actors/{actor_id}"
+    nonce = whole.post(f"{path}/nonces").result["id"]
+    reply = whole.post(f"{path}/messages?x-nonce={nonce}", form={"message": "m"}, user=None)
+    execution_id = reply.result[whole.name("execution_id")]
+    finish(whole, actor_id, execution_id)
+    reply = whole.get(f"{path}/executions/{execution_id}/logs?x-nonce={nonce}", user=None)
+    logs = reply.result["logs"]
+    assert "_abaco_username=testuser" in logs.splitlines()
+    assert "_abaco_jwt_header_name" not in logs
+    assert nonce not in logs
+    assert whole.get(f"{path}/nonces/{nonce}").result[whole.name("current_uses")] == 2
+
+
+def test_what_was_shared_goes_with_the_actor(whole, actor_id):
+    path = f"/actors/{actor_id}"
+    whole.post("/actors/aliases", form=whole.fields(alias="hello", actor_id=actor_id))
+    whole.post(f"{path}/permissions", json_body={"user": "jane", "level": "EXECUTE"})
+    nonces = [whole.post(f"/actors/{name}/nonces").result["id"] for name in (actor_id, "hello")]
+    nonces.append(whole.post("/actors/aliases/hello/nonces").result["id"])
+    assert whole.get("/actors/hello", user="jane").result["id"] == actor_id
+    assert whole.delete("/actors/hello").result is None
+    assert whole.get("/actors/hello").status == 404
+    assert whole.get("/actors/aliases").result == []
+    assert whole.get("/actors", user="jane").result == []
+    for nonce in nonces:
+        for name in (actor_id, "hello"):
+            assert whole.get(f"/actors/{name}?x-nonce={nonce}", user=None).status == 400
+
+
 def test_another_tenant(whole):
     staging = {"tenant": "DEV-STAGING"}
     assert whole.get("/actors", **staging).result == []

@@ -12,6 +12,8 @@ from tests.http.conftest import opened
 from tests.http.site import jwt_settings
 
 ATTRIBUTES = [*ActorDraft.__dataclass_fields__, "force", "num", "message", "status"]
+SHARED = ["alias", "actor_id", "user", "level", "max_uses", "description"]
+BELOW = ("messages", "state", "workers", "nonces", "permissions")
 
 scalars = (
     st.none()
@@ -67,7 +69,7 @@ def test_attributes(long_lived, actor_id, attributes, has_image):
 @given(value=values)
 def test_messages_and_state(long_lived, actor_id, value):
     body, headers = json.dumps(value).encode(), {"Content-Type": "application/json"}
-    for path in ("messages", "state", "workers"):
+    for path in BELOW:
         check(long_lived.post(f"/actors/{actor_id}/{path}", body=body, headers=headers))
 
 
@@ -76,8 +78,41 @@ def test_messages_and_state(long_lived, actor_id, value):
 def test_bytes(long_lived, actor_id, body, content_type):
     headers = {"Content-Type": content_type}
     check(long_lived.post("/actors", body=body, headers=headers))
-    for path in ("messages", "state", "workers"):
+    for path in BELOW:
         check(long_lived.post(f"/actors/{actor_id}/{path}", body=body, headers=headers))
+
+
+@settings(deadline=None)
+@given(body=st.dictionaries(st.sampled_from(SHARED), values | st.sampled_from(["READ", "jane"])))
+def test_sharing(long_lived, actor_id, body):
+    check(long_lived.post("/actors/aliases", json_body=body))
+    check(long_lived.post("/actors/aliases", json_body={"alias": "a", "actorId": actor_id, **body}))
+    for below in ("nonces", "permissions"):
+        check(long_lived.post(f"/actors/{actor_id}/{below}", json_body=body))
+        check(long_lived.post(f"/actors/aliases/a/{below}", json_body=body))
+        check(long_lived.get(f"/actors/{actor_id}/{below}"))
+
+
+@settings(deadline=None)
+@given(name=st.text(min_size=1, max_size=20).filter(lambda text: not set(text) & set("\ud800")))
+def test_an_alias_that_is_made_can_be_used(long_lived, actor_id, name):
+    name = f"~{name}"  # no other test here makes one like it
+    reply = long_lived.post("/actors/aliases", json_body={"alias": name, "actorId": actor_id})
+    check(reply)
+    path = quote(name.encode("utf-8", "replace"), safe="")
+    if reply.status == 200:
+        assert long_lived.get(f"/actors/{path}").result["id"] == actor_id
+        assert long_lived.delete(f"/actors/aliases/{path}").result is None
+    assert long_lived.get(f"/actors/aliases/{path}").status == 404
+
+
+@settings(deadline=None)
+@given(nonce=st.text())
+def test_made_up_nonces(long_lived, actor_id, nonce):
+    text = quote(nonce.encode("utf-8", "replace"))
+    for path in (f"/actors/{actor_id}", "/actors", "/actors/aliases/a"):
+        assert long_lived.get(f"{path}?x-nonce={text}", user=None).status == 400
+    assert long_lived.get(f"/actors/{actor_id}/nonces/x{quote(text, safe='')}").status == 404
 
 
 @settings(deadline=None)

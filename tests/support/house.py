@@ -81,7 +81,7 @@ class House:
 
     async def post(self, actor: Actor, body: Any = "hi") -> ExecutionKey:
         post = messages.Post(body=body, content_type="str", environment={})
-        posted = await messages.post(self.services, CALLER, actor.id, post)
+        posted = await messages.post(self.services, CALLER, actor, post)
         return posted.execution.key
 
     async def until(self, is_true: Callable[[], Any], *topics: Topic) -> None:

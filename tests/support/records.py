@@ -11,9 +11,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from abaco.domain.actor import Actor, ActorDefinition, ActorKey
+from abaco.domain.alias import Alias
 from abaco.domain.execution import Execution, ExecutionKey, ExecutionStatus, Outcome
 from abaco.domain.ids import ActorId, ExecutionId, Tenant, WorkerId, encode_id
 from abaco.domain.message import Message
+from abaco.domain.nonce import UNLIMITED, Nonce, NonceId
+from abaco.domain.permission import Level, ObjectKey
 from abaco.domain.worker import Worker, WorkerKey, WorkerStatus
 from abaco.ports.clock import Clock, IdSource
 
@@ -150,6 +153,37 @@ def an_error_outcome(error: str = "it broke", **fields: Any) -> Outcome:
     return Outcome(
         **{"status": ExecutionStatus.ERROR, "finish_time": at(2), "error": error, **fields}
     )
+
+
+def an_alias(actor: Actor | ActorKey, alias: str = "counter", **fields: Any) -> Alias:
+    """Build an alias of an actor."""
+    key = actor.key if isinstance(actor, Actor) else actor
+    defaults = {
+        "tenant": key.tenant,
+        "alias": alias,
+        "actor_id": key.id,
+        "owner": OWNER,
+        "api_server": API_SERVER,
+        "create_time": NOON,
+    }
+    return Alias(**{**defaults, **fields})
+
+
+def a_nonce(target: ObjectKey, max_uses: int = UNLIMITED, **fields: Any) -> Nonce:
+    """Build a nonce that was never used."""
+    defaults = {
+        "id": NonceId(f"{target.tenant}_{new_id()}"),
+        "tenant": target.tenant,
+        "target": target,
+        "owner": OWNER,
+        "roles": ("Internal/everyone",),
+        "level": Level.EXECUTE,
+        "api_server": API_SERVER,
+        "create_time": NOON,
+        "max_uses": max_uses,
+        "remaining_uses": max_uses,
+    }
+    return Nonce(**{**defaults, **fields})
 
 
 def execution_key(actor: ActorKey, name: str) -> ExecutionKey:

@@ -9,12 +9,24 @@ from typing import Any
 
 from abaco.config import Settings
 from abaco.domain.actor import Actor
+from abaco.domain.alias import Alias
 from abaco.domain.execution import Execution
+from abaco.domain.nonce import Nonce
+from abaco.domain.permission import ObjectKey
 from abaco.domain.worker import Worker, WorkerStatus
 from abaco.ports.clock import Clock
 from abaco.ports.store import Claim, Stores
 from backends.registry import find_stores
-from tests.support.records import NOON, a_message, a_worker, an_actor, an_execution, at
+from tests.support.records import (
+    NOON,
+    a_message,
+    a_nonce,
+    a_worker,
+    an_actor,
+    an_alias,
+    an_execution,
+    at,
+)
 
 BACKENDS = ("memory", "sqlite")
 
@@ -37,6 +49,22 @@ async def insert_actor(stores: Stores, **fields: Any) -> Actor:
     actor = an_actor(**fields)
     await stores.actors.insert(actor)
     return actor
+
+
+async def insert_alias(
+    stores: Stores, actor: Actor, alias: str = "counter", **fields: Any
+) -> Alias:
+    """Make an alias of an actor."""
+    made = an_alias(actor, alias, **fields)
+    await stores.aliases.insert(made)
+    return made
+
+
+async def insert_nonce(stores: Stores, target: ObjectKey, **fields: Any) -> Nonce:
+    """Make a nonce for an actor or alias."""
+    nonce = a_nonce(target, **fields)
+    await stores.nonces.insert(nonce)
+    return nonce
 
 
 async def submit(stores: Stores, actor: Actor, count: int = 1) -> list[Execution]:

@@ -461,6 +461,7 @@ class TestKeysWithoutEffect:
     def test_an_older_file_is_accepted(self, read):
         found = read(OLD_FILE).settings
         assert found.general.tag == "1.9.0"
+        assert found.web.accept_nonce is True
 
     def test_each_key_is_named_once_in_two_lines(self, read):
         meaningless, not_yet = read(OLD_FILE).notices()

@@ -11,6 +11,7 @@ from abaco.ports.store import Stores
 from backends.stores.memory.actors import MemoryActors, MemoryWorkers
 from backends.stores.memory.mailbox import MemoryExecutions, MemoryMailbox
 from backends.stores.memory.output import MemoryInstance, MemoryLogs, MemoryResults
+from backends.stores.memory.sharing import MemoryAliases, MemoryNonces, MemoryPermissions
 from backends.stores.memory.state import State
 
 
@@ -26,4 +27,7 @@ async def open_stores(settings: Settings, clock: Clock) -> AsyncIterator[Stores]
         logs=MemoryLogs(state),
         results=MemoryResults(state),
         instance=MemoryInstance(state),
+        permissions=MemoryPermissions(state),
+        aliases=MemoryAliases(state),
+        nonces=MemoryNonces(state),
     )

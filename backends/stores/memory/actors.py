@@ -9,6 +9,7 @@ from typing import Any
 
 from abaco.domain.actor import RUNNABLE, Actor, ActorDefinition, ActorKey, ActorStatus
 from abaco.domain.ids import Tenant
+from abaco.domain.permission import Level
 from abaco.domain.worker import VIABLE, Worker, WorkerKey, WorkerStatus
 from abaco.ports.store import ActorStore, WorkerStore
 from backends.stores import rules
@@ -41,10 +42,16 @@ class MemoryActors(ActorStore):
         if actor.key in self._state.actors:
             raise rules.already_exists("an actor", actor.id)
         self._put(actor)
+        self._state.permissions[actor.key.shared] = {actor.owner: Level.UPDATE}
 
     async def get(self, key: ActorKey) -> Actor:
         """Return the actor."""
         return copy_actor(self._actor(key))
+
+    async def get_many(self, keys: Collection[ActorKey]) -> list[Actor]:
+        """Return the actors that exist, by (create_time, id, tenant)."""
+        found = [self._state.actors[key] for key in set(keys) if key in self._state.actors]
+        return [copy_actor(actor) for actor in sorted(found, key=rules.age)]
 
     async def list_actors(
         self,
@@ -60,9 +67,9 @@ class MemoryActors(ActorStore):
             for actor in self._state.actors.values()
             if tenant in (None, actor.tenant)
             and owner in (None, actor.owner)
-            and (after is None or _place(actor) > _place(after))
+            and (after is None or rules.age(actor) > rules.age(after))
         ]
-        return [copy_actor(actor) for actor in sorted(found, key=_place)[:limit]]
+        return [copy_actor(actor) for actor in sorted(found, key=rules.age)[:limit]]
 
     async def update(
         self,
@@ -117,6 +124,9 @@ class MemoryActors(ActorStore):
         state.drop_queued(key, rules.deletion(state.clock.now()))
         state.actors.pop(key, None)
         state.workers.pop(key, None)
+        state.unshare(key.shared)
+        for alias in [each for each in state.aliases.values() if each.actor == key]:
+            state.drop_alias(alias)
         for store in (state.logs, state.results):
             for execution in [each for each in store if each.actor == key]:
                 del store[execution]
@@ -189,7 +199,3 @@ class MemoryWorkers(WorkerStore):
     async def delete(self, key: WorkerKey) -> None:
         """Remove the record."""
         self._state.workers.get(key.actor, {}).pop(key.id, None)
-
-
-def _place(actor: Actor) -> tuple[datetime, str, str]:
-    return actor.create_time, actor.id, actor.tenant

@@ -12,13 +12,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from abaco.domain.actor import Actor, ActorKey
+from abaco.domain.alias import Alias, AliasKey
 from abaco.domain.execution import FINAL, Execution, ExecutionKey, Outcome
 from abaco.domain.ids import ExecutionId, WorkerId
 from abaco.domain.message import Message
+from abaco.domain.nonce import Nonce, NonceId
+from abaco.domain.permission import Level, ObjectKey
 from abaco.domain.worker import Worker, WorkerKey, WorkerStatus
 from abaco.ports.clock import Clock
 from abaco.ports.store import Counters
 from backends.stores.rules import copy_json
+from backends.stores.sharing_rules import no_object
 
 
 @dataclass(slots=True)
@@ -93,6 +97,9 @@ class State:
     logs: dict[ExecutionKey, Log] = field(default_factory=dict)
     results: dict[ExecutionKey, deque[Result]] = field(default_factory=dict)
     instance: Instance = field(default_factory=Instance)
+    permissions: dict[ObjectKey, dict[str, Level]] = field(default_factory=dict)
+    aliases: dict[AliasKey, Alias] = field(default_factory=dict)
+    nonces: dict[NonceId, Nonce] = field(default_factory=dict)
     counters: Counters = field(
         default_factory=lambda: Counters(accepted=0, queued=0, leased=0, final=0)
     )
@@ -169,6 +176,22 @@ class State:
                     last_execution_time=now or worker.last_execution_time,
                 )
             )
+
+    def check_shared(self, key: ObjectKey) -> None:
+        """Raise NotFoundError unless the object has a map of permissions, that is: exists."""
+        if key not in self.permissions:
+            raise no_object(key)
+
+    def unshare(self, key: ObjectKey) -> None:
+        """Drop an object's permissions and nonces."""
+        self.permissions.pop(key, None)
+        for nonce in [each for each in self.nonces.values() if each.target == key]:
+            del self.nonces[nonce.id]
+
+    def drop_alias(self, alias: Alias) -> None:
+        """Drop an alias with its permissions and nonces."""
+        del self.aliases[alias.key]
+        self.unshare(alias.shared)
 
 
 def copy_actor(actor: Actor) -> Actor:

@@ -9,11 +9,14 @@ from abaco.config import Settings
 from abaco.ports.clock import Clock
 from abaco.ports.store import Stores
 from backends.stores.sqlite.actors import SqliteActors
+from backends.stores.sqlite.aliases import SqliteAliases
 from backends.stores.sqlite.database import open_database
 from backends.stores.sqlite.executions import SqliteExecutions
 from backends.stores.sqlite.instance import SqliteInstance
 from backends.stores.sqlite.logs import SqliteLogs, SqliteResults
 from backends.stores.sqlite.mailbox import SqliteMailbox
+from backends.stores.sqlite.nonces import SqliteNonces
+from backends.stores.sqlite.permissions import SqlitePermissions
 from backends.stores.sqlite.workers import SqliteWorkers
 
 
@@ -36,4 +39,7 @@ async def open_stores(settings: Settings, clock: Clock) -> AsyncIterator[Stores]
             logs=SqliteLogs(database, clock),
             results=SqliteResults(database),
             instance=SqliteInstance(database),
+            permissions=SqlitePermissions(database),
+            aliases=SqliteAliases(database),
+            nonces=SqliteNonces(database),
         )

@@ -12,8 +12,10 @@ from abaco.domain.ids import Tenant
 from abaco.ports.clock import Clock
 from abaco.ports.store import ActorStore
 from backends.stores import rules
+from backends.stores.sqlite.aliases import drop_aliases, unshare
 from backends.stores.sqlite.counts import drop_queued
 from backends.stores.sqlite.database import Database
+from backends.stores.sqlite.permissions import begin_map
 from backends.stores.sqlite.rows import (
     IF_ABSENT,
     Values,
@@ -43,11 +45,15 @@ class SqliteActors(ActorStore):
 
     async def insert(self, actor: Actor) -> None:
         """Add an actor."""
-        await self._database.write(_insert, actor.key, actor_values(actor))
+        await self._database.write(_insert, actor, actor_values(actor))
 
     async def get(self, key: ActorKey) -> Actor:
         """Return the actor."""
         return await self._database.read(get_actor, key)
+
+    async def get_many(self, keys: Collection[ActorKey]) -> list[Actor]:
+        """Return the actors that exist, by (create_time, id, tenant)."""
+        return await self._database.read(_get_many, set(keys))
 
     async def list_actors(
         self,
@@ -103,12 +109,23 @@ class SqliteActors(ActorStore):
         await self._database.write(_delete, key, self._clock.now())
 
 
+def _find(connection: sqlite3.Connection, key: ActorKey) -> Actor | None:
+    row = first(connection.execute("SELECT * FROM actors WHERE tenant = ? AND id = ?", key))
+    return None if row is None else to_actor(row)
+
+
 def get_actor(connection: sqlite3.Connection, key: ActorKey) -> Actor:
     """Read an actor. Raises NotFoundError."""
-    row = first(connection.execute("SELECT * FROM actors WHERE tenant = ? AND id = ?", key))
-    if row is None:
+    actor = _find(connection, key)
+    if actor is None:
         raise rules.no_actor(key)
-    return to_actor(row)
+    return actor
+
+
+def _get_many(connection: sqlite3.Connection, keys: Collection[ActorKey]) -> list[Actor]:
+    # one statement that is prepared already, however many keys: SQLite has no round trips
+    found = [actor for key in keys if (actor := _find(connection, key)) is not None]
+    return sorted(found, key=rules.age)
 
 
 def _get_open(connection: sqlite3.Connection, key: ActorKey) -> Actor:
@@ -117,12 +134,13 @@ def _get_open(connection: sqlite3.Connection, key: ActorKey) -> Actor:
     return actor
 
 
-def _insert(connection: sqlite3.Connection, key: ActorKey, values: Values) -> None:
+def _insert(connection: sqlite3.Connection, actor: Actor, values: Values) -> None:
     if not connection.execute(_INSERT, values).rowcount:
-        raise rules.already_exists("an actor", key.id)
+        raise rules.already_exists("an actor", actor.id)
     connection.execute(
-        "INSERT INTO mailboxes (tenant, actor_id) VALUES (?, ?) ON CONFLICT DO NOTHING", key
+        "INSERT INTO mailboxes (tenant, actor_id) VALUES (?, ?) ON CONFLICT DO NOTHING", actor.key
     )
+    begin_map(connection, actor.key.shared, actor.owner)
 
 
 def list_sql(*, has_tenant: bool, has_owner: bool, has_after: bool) -> str:
@@ -207,6 +225,8 @@ def _set_state(
 
 def _delete(connection: sqlite3.Connection, key: ActorKey, now: datetime) -> None:
     drop_queued(connection, key, rules.deletion(now))
+    drop_aliases(connection, key)
+    unshare(connection, key.shared)
     for table in _OWN_TABLES:
         connection.execute(
             f"DELETE FROM {table} WHERE tenant = ? AND actor_id = ?",  # noqa: S608 - constant

@@ -42,7 +42,8 @@ def micros_or_none(time: datetime | None) -> int | None:
     return None if time is None else to_micros(time)
 
 
-def _time_or_none(micros: int | None) -> datetime | None:
+def time_or_none(micros: int | None) -> datetime | None:
+    """Convert back what ``micros_or_none`` converted."""
     return None if micros is None else from_micros(micros)
 
 
@@ -148,7 +149,7 @@ def to_execution(row: sqlite3.Row) -> Execution:
         attempt=row["attempt"],
         losses=row["losses"],
         container_id=row["container_id"],
-        start_time=_time_or_none(row["start_time"]),
+        start_time=time_or_none(row["start_time"]),
         halt_requested=None if halt is None else HaltReason(halt),
         outcome=_to_outcome(row),
     )
@@ -231,6 +232,6 @@ def to_worker(row: sqlite3.Row) -> Worker:
         status=WorkerStatus(row["status"]),
         previous_status=None if previous is None else WorkerStatus(previous),
         container_id=row["container_id"],
-        last_execution_time=_time_or_none(row["last_execution_time"]),
-        last_health_check_time=_time_or_none(row["last_health_check_time"]),
+        last_execution_time=time_or_none(row["last_execution_time"]),
+        last_health_check_time=time_or_none(row["last_health_check_time"]),
     )

@@ -187,8 +187,57 @@ _FIRST: Step = (
     "INSERT INTO instance (id, epoch) VALUES (1, 0)",
 )
 
+_SHARING: Step = (
+    # an actor or alias has rows here exactly as long as it exists
+    """
+    CREATE TABLE permissions (
+        kind TEXT NOT NULL,
+        tenant TEXT NOT NULL,
+        name TEXT NOT NULL,
+        user TEXT NOT NULL,
+        level INTEGER NOT NULL CHECK (level BETWEEN 0 AND 3),
+        PRIMARY KEY (kind, tenant, name, user)
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX permissions_of_user ON permissions (kind, tenant, user, level, name)",
+    "INSERT INTO permissions (kind, tenant, name, user, level)"
+    " SELECT 'actor', tenant, id, owner, 3 FROM actors",
+    """
+    CREATE TABLE aliases (
+        tenant TEXT NOT NULL,
+        alias TEXT NOT NULL,
+        actor_id TEXT NOT NULL,
+        owner TEXT NOT NULL,
+        api_server TEXT NOT NULL,
+        create_time INTEGER NOT NULL,
+        PRIMARY KEY (tenant, alias)
+    ) STRICT
+    """,
+    "CREATE INDEX aliases_of_tenant ON aliases (tenant, create_time, alias)",
+    "CREATE INDEX aliases_of_actor ON aliases (tenant, actor_id, create_time, alias)",
+    """
+    CREATE TABLE nonces (
+        id TEXT NOT NULL PRIMARY KEY,
+        kind TEXT NOT NULL,
+        tenant TEXT NOT NULL,
+        name TEXT NOT NULL,
+        owner TEXT NOT NULL,
+        roles TEXT NOT NULL,
+        level INTEGER NOT NULL CHECK (level BETWEEN 0 AND 3),
+        api_server TEXT NOT NULL,
+        create_time INTEGER NOT NULL,
+        description TEXT NOT NULL,
+        max_uses INTEGER NOT NULL,
+        current_uses INTEGER NOT NULL,
+        remaining_uses INTEGER NOT NULL CHECK (remaining_uses >= -1),
+        last_use_time INTEGER
+    ) STRICT
+    """,
+    "CREATE INDEX nonces_of_target ON nonces (kind, tenant, name, create_time, id)",
+)
+
 #: step n leads from version n to version n + 1
-MIGRATIONS: Sequence[Step] = (_FIRST,)
+MIGRATIONS: Sequence[Step] = (_FIRST, _SHARING)
 
 
 def migrate(connection: sqlite3.Connection, steps: Sequence[Step] = MIGRATIONS) -> None:

@@ -105,7 +105,7 @@ async def test_an_actor_whose_turn_comes_after_it_was_deleted_blocks_nobody() ->
         await house.post(gone)
         waiting = await house.post(last)
         await asyncio.sleep(0.05)
-        await actors.delete(house.services, CALLER, gone.id)
+        await actors.delete(house.services, gone)
         engine.finish(running.container_id, 0)
         assert (await house.running(waiting)).attempt == 1
 
@@ -153,7 +153,7 @@ async def test_a_new_revision_gets_its_worker_without_a_message() -> None:
         actor = await house.register()
         await house.actor_status(actor, ActorStatus.READY)
         draft = actors.ActorDraft(image="two")
-        await actors.update(house.services, CALLER, actor.id, draft)
+        await actors.update(house.services, CALLER, actor, draft)
         updated = await house.actor_status(actor, ActorStatus.READY)
         assert updated.revision == 2
 
@@ -174,7 +174,7 @@ async def test_admins_may_ask_for_workers_and_send_them_away() -> None:
     quick = settings(runtime=RuntimeSettings(idle_grace=60))
     async with a_house(None, quick) as house:
         actor = await house.register()
-        await workers.ensure(house.services, CALLER, actor.id, 3)
+        await workers.ensure(house.services, actor, 3)
 
         async def are_ready() -> bool:
             found = await house.stores.workers.list_workers()
@@ -182,7 +182,7 @@ async def test_admins_may_ask_for_workers_and_send_them_away() -> None:
 
         await house.until(are_ready)
         (first, *_) = await house.stores.workers.list_workers()
-        await workers.drain(house.services, CALLER, actor.id, first.id)
+        await workers.drain(house.services, actor, first.id)
 
         async def is_gone() -> bool:
             found = await house.stores.workers.list_workers()

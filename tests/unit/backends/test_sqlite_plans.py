@@ -13,14 +13,19 @@ import pytest
 
 from abaco.domain.actor import Actor, ActorStatus
 from abaco.domain.execution import HaltReason
+from abaco.domain.permission import Level, ObjectKey, ObjectKind
 from abaco.domain.worker import WorkerStatus
+from abaco.errors import ForbiddenError
 from abaco.ports.store import Stores
 from backends.stores.sqlite.actors import SqliteActors
+from backends.stores.sqlite.aliases import SqliteAliases
 from backends.stores.sqlite.database import Database, connect, open_database
 from backends.stores.sqlite.executions import SqliteExecutions
 from backends.stores.sqlite.instance import SqliteInstance
 from backends.stores.sqlite.logs import SqliteLogs, SqliteResults
 from backends.stores.sqlite.mailbox import SqliteMailbox
+from backends.stores.sqlite.nonces import SqliteNonces
+from backends.stores.sqlite.permissions import SqlitePermissions
 from backends.stores.sqlite.workers import SqliteWorkers
 from tests.support.records import (
     NOON,
@@ -35,7 +40,14 @@ from tests.support.records import (
     at,
     new_id,
 )
-from tests.support.stores import add_worker, claim, insert_actor, submit
+from tests.support.stores import (
+    add_worker,
+    claim,
+    insert_actor,
+    insert_alias,
+    insert_nonce,
+    submit,
+)
 
 #: whole tables or indexes that may be walked, because they hold what is live now or is asked for
 MAY_WALK = {
@@ -68,6 +80,9 @@ def stores(database: Database) -> Stores:
         logs=SqliteLogs(database, clock),
         results=SqliteResults(database),
         instance=SqliteInstance(database),
+        permissions=SqlitePermissions(database),
+        aliases=SqliteAliases(database),
+        nonces=SqliteNonces(database),
     )
 
 
@@ -81,6 +96,7 @@ async def _lists(stores: Stores, actor: Actor) -> None:
             for after in (None, actor):
                 await stores.actors.list_actors(tenant=tenant, owner=owner, after=after, limit=2)
     await stores.actors.get(actor.key)
+    await stores.actors.get_many([actor.key, an_actor().key])
     executions = await stores.executions.list_executions(actor.key, limit=1)
     await stores.executions.list_executions(actor.key, after=executions[0])
     await stores.executions.list_leased()
@@ -91,6 +107,27 @@ async def _lists(stores: Stores, actor: Actor) -> None:
     await stores.mailbox.count(actor.key)
     await stores.mailbox.backlog()
     await stores.instance.ping()
+
+
+async def _sharing(stores: Stores, actor: Actor) -> None:
+    """Share an actor; an alias with all that belongs to it is left for the actor's delete."""
+    alias, other = [await insert_alias(stores, actor, name) for name in ("one", "two")]
+    await stores.aliases.get(alias.key)
+    await stores.aliases.repoint(alias.key, actor.id)
+    await stores.aliases.list_aliases(actor.tenant)
+    await stores.aliases.of_actor(actor.key)
+    await stores.permissions.grant(actor.key.shared, "joe", Level.READ)
+    await stores.permissions.levels(alias.shared)
+    await stores.permissions.visible(ObjectKind.ACTOR, actor.tenant, "joe")
+    await stores.permissions.forget(ObjectKey(ObjectKind.CONFIG, actor.tenant, "config"))
+    nonce, left = [await insert_nonce(stores, alias.shared) for _ in range(2)]
+    await stores.nonces.get(nonce.id)
+    await stores.nonces.list_nonces(alias.shared)
+    await stores.nonces.redeem(nonce.id, alias.shared, Level.READ, NOON)
+    with pytest.raises(ForbiddenError):
+        await stores.nonces.redeem(left.id, alias.shared, Level.UPDATE, NOON)
+    await stores.nonces.delete(nonce.id)
+    await stores.aliases.delete(other.key)
 
 
 async def _everything(stores: Stores) -> None:
@@ -105,6 +142,7 @@ async def _everything(stores: Stores) -> None:
     await stores.mailbox.mark_running(run.key, 1, "c", NOON)
     await stores.executions.request_halt(run.key, HaltReason.FORCE_QUIT)
     await _lists(stores, actor)
+    await _sharing(stores, actor)
     await stores.mailbox.release(run.key, 1, lost=True)
     run = (await claim(stores, worker)).execution
     await stores.logs.append(run.key, 0, b"abc", max_bytes=9, expires_at=at(1))
@@ -145,7 +183,7 @@ async def test_no_statement_of_any_method_walks_a_table(
         for sql in statements
         if sql.strip().upper().startswith(("SELECT", "INSERT", "UPDATE", "DELETE"))
     }
-    assert len(own) > 60  # the trace saw them all
+    assert len(own) > 85  # the trace saw them all
     walks = []
     with closing(connect(tmp_path / "abaco.db", 5.0)) as connection:
         for sql in own:
@@ -168,6 +206,20 @@ async def test_the_check_of_plans_would_notice_a_walk(database: Database) -> Non
     (detail,) = await database.read(plan)
     assert detail.startswith("SCAN")
     assert detail not in MAY_WALK
+
+
+async def test_the_users_index_alone_tells_what_is_visible(
+    stores: Stores, database: Database, tmp_path: Path
+) -> None:
+    statements: list[str] = []
+    await database.read(_trace, statements.append)
+    await stores.permissions.visible(ObjectKind.ACTOR, an_actor().tenant, "jane")
+    await database.read(_trace, None)
+    (sql,) = [each for each in statements if "permissions" in each]
+    with closing(connect(tmp_path / "abaco.db", 5.0)) as connection:
+        plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}")]
+    assert len(plan) == 1
+    assert "COVERING INDEX permissions_of_user (kind=? AND tenant=? AND user=?" in plan[0]
 
 
 class Meter:
@@ -205,6 +257,23 @@ async def _grow(stores: Stores, database: Database, actor: Actor, count: int) ->
     await database.write(lambda connection: connection.execute("ANALYZE").fetchall())
 
 
+async def _check_growth(
+    meter: Meter,
+    calls: dict[str, Callable[[], Awaitable[Any]]],
+    grow: Callable[[], Awaitable[None]],
+) -> None:
+    before = {name: await meter.measure(call) for name, call in calls.items()}
+    await grow()
+    for call in calls.values():  # the statements are prepared anew after ANALYZE
+        await call()
+    after = {name: await meter.measure(call) for name, call in calls.items()}
+    grown = {
+        name: (before[name], after[name]) for name in calls if after[name] > before[name] * 1.5 + 50
+    }
+    assert grown == {}
+    assert sum(after.values()) > 100  # the meter ran
+
+
 async def test_work_does_not_grow_with_history_or_queue(stores: Stores, database: Database) -> None:
     meter = Meter(database)
     await meter.install()
@@ -237,13 +306,48 @@ async def test_work_does_not_grow_with_history_or_queue(stores: Stores, database
         "worker": lambda: stores.workers.request(a_worker(actor, id=new_id()), limit=0),
         "stranger": lambda: stores.mailbox.count(an_actor().key),
     }
-    before = {name: await meter.measure(call) for name, call in calls.items()}
-    await _grow(stores, database, actor, 1500)
-    for call in calls.values():  # the statements are prepared anew after ANALYZE
-        await call()
-    after = {name: await meter.measure(call) for name, call in calls.items()}
-    grown = {
-        name: (before[name], after[name]) for name in calls if after[name] > before[name] * 1.5 + 50
+    await _check_growth(meter, calls, lambda: _grow(stores, database, actor, 1500))
+
+
+async def test_work_does_not_grow_with_what_others_share(
+    stores: Stores, database: Database
+) -> None:
+    meter = Meter(database)
+    await meter.install()
+    actor = await insert_actor(stores, owner="ann")
+    alias = await insert_alias(stores, actor, owner="ann")
+    nonce = await insert_nonce(stores, actor.key.shared)
+
+    async def share(number: int) -> None:
+        owner = f"user{number}"
+        other = await insert_actor(stores, owner=owner)
+        its_alias = await insert_alias(stores, other, owner, owner=owner)
+        for key in (other.key.shared, its_alias.shared):
+            await stores.permissions.grant(key, "joe", Level.READ)
+            await stores.permissions.grant(key, "ann", Level.NONE)
+            await insert_nonce(stores, key)
+
+    async def share_all() -> None:
+        await asyncio.gather(*(share(number) for number in range(600)))
+        await database.write(lambda connection: connection.execute("ANALYZE").fetchall())
+
+    async def make_and_delete() -> None:
+        other = await insert_actor(stores)
+        await insert_nonce(stores, (await insert_alias(stores, other, "mine")).shared)
+        await stores.actors.delete(other.key)
+
+    permissions, nonces = stores.permissions, stores.nonces
+    calls: dict[str, Callable[[], Awaitable[Any]]] = {
+        "levels": lambda: permissions.levels(actor.key.shared),
+        "grant": lambda: permissions.grant(actor.key.shared, "eve", Level.READ),
+        "visible": lambda: permissions.visible(ObjectKind.ACTOR, actor.tenant, "ann"),
+        "forget": lambda: permissions.forget(ObjectKey(ObjectKind.CONFIG, actor.tenant, "c")),
+        "many": lambda: stores.actors.get_many([actor.key, an_actor().key]),
+        "alias": lambda: stores.aliases.get(alias.key),
+        "aliases": lambda: stores.aliases.of_actor(actor.key),
+        "repoint": lambda: stores.aliases.repoint(alias.key, actor.id),
+        "redeem": lambda: nonces.redeem(nonce.id, actor.key.shared, Level.READ, NOON),
+        "nonces": lambda: nonces.list_nonces(actor.key.shared),
+        "make and delete": make_and_delete,
     }
-    assert grown == {}
-    assert sum(after.values()) > 100  # the meter ran
+    await _check_growth(meter, calls, share_all)

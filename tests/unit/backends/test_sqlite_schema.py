@@ -14,11 +14,21 @@ import pytest
 
 from abaco.domain.actor import ActorKey
 from abaco.domain.execution import ExecutionStatus
-from abaco.domain.ids import ActorId
+from abaco.domain.ids import ActorId, Tenant
+from abaco.domain.permission import Level, ObjectKind
 from abaco.errors import ConfigError
 from backends.stores.sqlite.database import connect, open_database, prepare
 from backends.stores.sqlite.schema import MIGRATIONS, migrate
-from tests.support.records import NOON, TENANT, SteppedClock, an_outcome, at, execution_key
+from tests.support.records import (
+    NOON,
+    TENANT,
+    SteppedClock,
+    a_nonce,
+    an_alias,
+    an_outcome,
+    at,
+    execution_key,
+)
 from tests.support.stores import check_conservation, opened, store_settings
 
 VERSION_1 = Path(__file__).with_name("schema_v1.sql")
@@ -26,8 +36,8 @@ VERSION_1 = Path(__file__).with_name("schema_v1.sql")
 #: a step such as a release might add
 NEXT_STEP = (
     "ALTER TABLE actors ADD COLUMN cron TEXT",
-    "CREATE TABLE nonces (id TEXT PRIMARY KEY, uses INTEGER NOT NULL) STRICT",
-    "INSERT INTO nonces (id, uses) SELECT id, revision FROM actors",
+    "CREATE TABLE badges (id TEXT PRIMARY KEY, uses INTEGER NOT NULL) STRICT",
+    "INSERT INTO badges (id, uses) SELECT id, revision FROM actors",
 )
 
 
@@ -92,19 +102,40 @@ async def test_what_version_1_stored_is_all_there(old_file: Path, tmp_path: Path
         await check_conservation(stores)
 
 
+async def test_actors_of_version_1_belong_to_their_owners(old_file: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(old_file)) as connection:
+        connection.execute(
+            "INSERT INTO actors SELECT 'OTHER', id, 'joe.b', api_server, definition, create_time,"
+            " last_update_time, status, status_message, revision, state, state_version FROM actors"
+        )
+        connection.commit()
+    async with opened("sqlite", tmp_path, SteppedClock()) as stores:
+        for tenant, owner in ((TENANT, "jane"), (Tenant("OTHER"), "joe.b")):
+            key = ActorKey(tenant, ActorId("counter"))
+            assert dict(await stores.permissions.levels(key.shared)) == {owner: Level.UPDATE}
+            visible = await stores.permissions.visible(ObjectKind.ACTOR, tenant, owner)
+            assert visible == ["counter"]
+            await stores.aliases.insert(an_alias(key))
+            await stores.nonces.insert(a_nonce(key.shared))
+            await stores.actors.delete(key)
+            assert await stores.aliases.list_aliases(tenant) == []
+            assert await stores.permissions.visible(ObjectKind.ACTOR, tenant, owner) == []
+
+
 def test_a_step_leads_from_version_to_version_and_keeps_the_data(
     old: sqlite3.Connection,
 ) -> None:
     steps = (*MIGRATIONS, NEXT_STEP)
     migrate(old, steps)
     assert version(old) == len(steps)
-    assert dict(old.execute("SELECT id, uses FROM nonces").fetchall()) == {"counter": 1}
+    assert dict(old.execute("SELECT id, uses FROM badges").fetchall()) == {"counter": 1}
     migrate(old, steps)
     assert version(old) == len(steps)
-    assert old.execute("SELECT count(*) FROM nonces").fetchone()[0] == 1
+    assert old.execute("SELECT count(*) FROM badges").fetchone()[0] == 1
 
 
 def test_a_step_that_fails_leaves_the_version_before(old: sqlite3.Connection) -> None:
+    migrate(old)
     before = shape(old)
     bad = (*NEXT_STEP, "INSERT INTO nowhere VALUES (1)")
     with pytest.raises(sqlite3.OperationalError, match="nowhere"):
@@ -139,9 +170,9 @@ def test_a_death_between_the_statements_leaves_the_version_before(old_file: Path
     assert died.returncode == -signal.SIGKILL
     with closing(connect(old_file, 5.0)) as connection:
         assert version(connection) == len(MIGRATIONS)
-        assert "table nonces" not in shape(connection)
+        assert "table badges" not in shape(connection)
         migrate(connection, (*MIGRATIONS, NEXT_STEP))
-        assert dict(connection.execute("SELECT id, uses FROM nonces").fetchall()) == {"counter": 1}
+        assert dict(connection.execute("SELECT id, uses FROM badges").fetchall()) == {"counter": 1}
 
 
 def test_two_that_migrate_at_once_take_turns(old_file: Path) -> None:
@@ -157,7 +188,7 @@ def test_two_that_migrate_at_once_take_turns(old_file: Path) -> None:
         futures = [pool.submit(run) for _ in range(4)]
     assert {future.result() for future in futures} == {len(MIGRATIONS) + 1}
     with closing(connect(old_file, 5.0)) as connection:
-        assert connection.execute("SELECT count(*) FROM nonces").fetchone()[0] == 1
+        assert connection.execute("SELECT count(*) FROM badges").fetchone()[0] == 1
 
 
 async def test_a_database_of_a_newer_program_stops_the_start(old_file: Path) -> None:
@@ -182,10 +213,15 @@ async def test_a_database_of_a_newer_program_stops_the_start(old_file: Path) -> 
         "UPDATE actors SET create_time = 'noon'",
         "INSERT INTO counters VALUES (2, 0, 0, 0, 0)",
         "UPDATE messages SET execution_id = 'nobody'",
+        "UPDATE permissions SET level = 4",
+        "UPDATE permissions SET level = NULL",
+        "INSERT INTO nonces VALUES ('n', '', '', '', '', '', -1, '', 0, '', 1, 0, 1, NULL)",
+        "INSERT INTO nonces VALUES ('n', '', '', '', '', '', 1, '', 0, '', 1, 0, -2, NULL)",
     ],
 )
 def test_the_schema_itself_refuses_what_must_not_be(
     old: sqlite3.Connection, statement: str
 ) -> None:
+    migrate(old)
     with pytest.raises(sqlite3.IntegrityError):
         old.execute(statement)

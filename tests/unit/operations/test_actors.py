@@ -8,8 +8,9 @@ import pytest
 from abaco.config import Settings
 from abaco.domain.actor import ActorStatus
 from abaco.domain.execution import ExecutionStatus, HaltReason
+from abaco.domain.permission import WORLD, Level
 from abaco.domain.worker import WorkerStatus
-from abaco.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
+from abaco.errors import ConflictError, InvalidInputError, NotFoundError
 from abaco.operations import actors, executions, messages
 from abaco.operations.definition import ActorDraft
 from abaco.operations.messages import Post
@@ -23,9 +24,9 @@ def noticed(services, *topics):
     return services.notices.subscribe(*topics)
 
 
-async def own(services, caller):
+async def visible(services, caller):
     """Read the caller's whole list."""
-    return [actor async for page in actors.iter_own(services, caller) for actor in page]
+    return [actor async for page in actors.iter_visible(services, caller) for actor in page]
 
 
 class TestRegister:
@@ -70,42 +71,33 @@ class TestRegister:
         assert run(services.stores.actors.list_actors()) == []
 
 
-class TestRead:
-    def test_only_owners_and_administrators(self, run, services, jane, joe, admin):
-        actor = run(actors.register(services, jane, DRAFT))
-        assert run(actors.get(services, jane, actor.id)) == actor
-        assert run(actors.get(services, admin, actor.id)) == actor
-        with pytest.raises(ForbiddenError, match="you do not have access to this actor"):
-            run(actors.get(services, joe, actor.id))
+def stored(run, services, actor):
+    return run(services.stores.actors.get(actor.key))
 
-    def test_other_tenants_do_not_see_it(self, run, services, jane, stranger):
-        actor = run(actors.register(services, jane, DRAFT))
-        with pytest.raises(NotFoundError):
-            run(actors.get(services, stranger, actor.id))
 
-    @pytest.mark.parametrize("name", ["", "bad_actor_id", "../x", "\0", "x" * 100_000, "é"])
-    def test_what_is_no_id_is_not_found(self, run, services, jane, name):
-        with pytest.raises(NotFoundError) as caught:
-            run(actors.get(services, jane, name))
-        assert len(caught.value.message) < 200
-
-    def test_an_unknown_id_is_not_found(self, run, services, jane):
-        with pytest.raises(NotFoundError):
-            run(actors.get(services, jane, services.ids.new_id()))
-
-    def test_the_list_is_the_callers_own_even_for_administrators(
-        self, run, services, jane, joe, admin
+class TestList:
+    def test_what_is_shared_with_the_caller_even_for_administrators(
+        self, run, services, jane, joe, admin, stranger
     ):
         first = run(actors.register(services, jane, DRAFT))
-        run(actors.register(services, joe, DRAFT))
+        theirs = run(actors.register(services, joe, DRAFT))
         second = run(actors.register(services, jane, DRAFT))
-        assert run(own(services, jane)) == [first, second]
-        assert run(own(services, admin)) == []
+        assert run(visible(services, jane)) == [first, second]
+        assert run(visible(services, admin)) == []
+        assert run(visible(services, stranger)) == []
+        grant = services.stores.permissions.grant
+        run(grant(theirs.key.shared, "jane", Level.READ))
+        run(grant(first.key.shared, WORLD, Level.EXECUTE))
+        assert run(visible(services, jane)) == [first, theirs, second]
+        assert run(visible(services, admin)) == [first]
+        assert run(visible(services, joe)) == [first, theirs]
+        run(grant(theirs.key.shared, "jane", Level.NONE))
+        assert run(visible(services, jane)) == [first, second]
 
     def test_a_list_longer_than_a_page(self, run, services, jane, monkeypatch):
         monkeypatch.setattr(actors, "_PAGE", 2)
         registered = [run(actors.register(services, jane, DRAFT)) for _ in range(5)]
-        listed = run(own(services, jane))
+        listed = run(visible(services, jane))
         assert {actor.id for actor in listed} == {actor.id for actor in registered}
         assert len(listed) == 5
 
@@ -115,7 +107,7 @@ class TestUpdate:
         actor = run(actors.register(services, jane, ActorDraft(image="busybox", name="demo")))
         run(player.raise_workers(actor.key))
         with noticed(services, Topic.ACTOR) as subscription:
-            updated = run(actors.update(services, jane, actor.id, ActorDraft(image="other")))
+            updated = run(actors.update(services, jane, actor, ActorDraft(image="other")))
             assert subscription.take() == [actor.key]
         assert (updated.revision, updated.status) == (2, ActorStatus.SUBMITTED)
         assert (updated.definition.image, updated.definition.name) == ("other", "demo")
@@ -126,50 +118,52 @@ class TestUpdate:
         actor = run(actors.register(services, jane, DRAFT))
         run(player.raise_workers(actor.key))
         draft = ActorDraft(image="busybox", description="now with words")
-        updated = run(actors.update(services, jane, actor.id, draft))
+        updated = run(actors.update(services, jane, actor, draft))
         assert (updated.revision, updated.status) == (1, ActorStatus.READY)
         assert updated.definition.description == "now with words"
         assert updated.status_message == ""
 
     def test_force(self, run, services, jane):
         actor = run(actors.register(services, jane, DRAFT))
-        updated = run(actors.update(services, jane, actor.id, DRAFT, force=True))
+        updated = run(actors.update(services, jane, actor, DRAFT, force=True))
         assert updated.revision == 2
 
     def test_the_owner_stays_when_an_administrator_updates(self, run, services, jane, admin):
         actor = run(actors.register(services, jane, DRAFT))
-        assert run(actors.update(services, admin, actor.id, DRAFT)).owner == "jane"
+        assert run(actors.update(services, admin, actor, DRAFT)).owner == "jane"
 
     def test_state_stays(self, run, services, jane):
         actor = run(actors.register(services, jane, ActorDraft(image="b", stateless=False)))
         run(services.stores.actors.set_state(actor.key, {"n": 1}))
-        updated = run(actors.update(services, jane, actor.id, ActorDraft(image="other")))
+        updated = run(actors.update(services, jane, actor, ActorDraft(image="other")))
         assert updated.state == {"n": 1}
 
     def test_not_while_it_is_being_deleted(self, run, services, jane):
         actor = run(actors.register(services, jane, DRAFT))
-        run(actors.delete(services, jane, actor.id, wait_s=0))
+        run(actors.delete(services, actor, wait_s=0))
         with pytest.raises(ConflictError):
-            run(actors.update(services, jane, actor.id, DRAFT))
+            run(actors.update(services, jane, actor, DRAFT))
 
     def test_updates_at_once_do_not_lose_a_revision(self, run, services, jane):
         actor = run(actors.register(services, jane, DRAFT))
 
         async def race():
             return await asyncio.gather(
-                actors.update(services, jane, actor.id, ActorDraft(image="second")),
-                actors.update(services, jane, actor.id, DRAFT),
-                actors.update(services, jane, actor.id, DRAFT, force=True),
+                actors.update(services, jane, actor, ActorDraft(image="second")),
+                actors.update(services, jane, actor, DRAFT),
+                actors.update(services, jane, actor, DRAFT, force=True),
             )
 
         seen = {(updated.revision, updated.definition.image) for updated in run(race())}
         # no revision was ever seen with two images
         assert len({revision for revision, _ in seen}) == len(seen)
 
-    def test_others_may_not(self, run, services, jane, joe):
+    def test_a_different_updater_gets_a_level_of_their_own(self, run, services, jane, joe, admin):
         actor = run(actors.register(services, jane, DRAFT))
-        with pytest.raises(ForbiddenError):
-            run(actors.update(services, joe, actor.id, DRAFT))
+        for updater in (jane, joe, admin):
+            assert run(actors.update(services, updater, actor, DRAFT)).owner == "jane"
+        levels = run(services.stores.permissions.levels(actor.key.shared))
+        assert levels == dict.fromkeys(("jane", "joe", "root"), Level.UPDATE)
 
 
 class TestDelete:
@@ -177,34 +171,32 @@ class TestDelete:
         actor = run(actors.register(services, jane, DRAFT))
 
         async def both():
-            return await asyncio.gather(
-                actors.delete(services, jane, actor.id), player.retire(actor.key)
-            )
+            return await asyncio.gather(actors.delete(services, actor), player.retire(actor.key))
 
         assert run(both())[0] is True
         with pytest.raises(NotFoundError):
-            run(actors.get(services, jane, actor.id))
+            stored(run, services, actor)
 
     def test_says_when_clean_up_goes_on(self, run, services, jane):
         actor = run(actors.register(services, jane, DRAFT))
-        assert run(actors.delete(services, jane, actor.id, wait_s=0.01)) is False
-        assert run(actors.get(services, jane, actor.id)).status is ActorStatus.SHUTTING_DOWN
+        assert run(actors.delete(services, actor, wait_s=0.01)) is False
+        assert stored(run, services, actor).status is ActorStatus.SHUTTING_DOWN
         # and once more, which is no error
-        assert run(actors.delete(services, jane, actor.id, wait_s=0)) is False
+        assert run(actors.delete(services, actor, wait_s=0)) is False
 
     def test_queued_messages_are_given_up(self, run, services, jane):
         actor = run(actors.register(services, jane, DRAFT))
-        posted = run(messages.post(services, jane, actor.id, HELLO))
-        run(actors.delete(services, jane, actor.id, wait_s=0))
-        execution = run(executions.get(services, jane, actor.id, posted.execution.id))
+        posted = run(messages.post(services, jane, actor, HELLO))
+        run(actors.delete(services, actor, wait_s=0))
+        execution = run(executions.get(services, actor, posted.execution.id))
         assert execution.status is ExecutionStatus.ERROR
         assert execution.outcome.error == "actor_deleted"
         with pytest.raises(ConflictError):
-            run(messages.post(services, jane, actor.id, HELLO))
+            run(messages.post(services, jane, actor, HELLO))
 
     def test_a_running_container_is_halted(self, run, services, jane, player):
         actor = run(actors.register(services, jane, DRAFT))
-        run(messages.post(services, jane, actor.id, HELLO))
+        run(messages.post(services, jane, actor, HELLO))
         claim = run(player.start(actor.key))
 
         async def worker():
@@ -219,7 +211,7 @@ class TestDelete:
 
         async def all_of_it():
             return await asyncio.gather(
-                actors.delete(services, jane, actor.id), worker(), player.retire(actor.key)
+                actors.delete(services, actor), worker(), player.retire(actor.key)
             )
 
         is_gone, reason, _ = run(all_of_it())
@@ -229,7 +221,7 @@ class TestDelete:
 
     def test_a_container_that_starts_only_now_is_halted_too(self, run, services, jane, player):
         actor = run(actors.register(services, jane, DRAFT))
-        run(messages.post(services, jane, actor.id, HELLO))
+        run(messages.post(services, jane, actor, HELLO))
         claim = run(player.claim(actor.key))
         key, attempt = claim.execution.key, claim.execution.attempt
 
@@ -242,7 +234,7 @@ class TestDelete:
             await player.end(claim)
 
         async def all_of_it():
-            deleting = asyncio.ensure_future(actors.delete(services, jane, actor.id))
+            deleting = asyncio.ensure_future(actors.delete(services, actor))
             await asyncio.sleep(0.01)
             assert not deleting.done()
             retiring = asyncio.ensure_future(player.retire(actor.key))
@@ -257,21 +249,13 @@ class TestDelete:
         other = run(actors.register(services, jane, DRAFT))
 
         async def noisy():
-            deleting = asyncio.ensure_future(actors.delete(services, jane, actor.id, wait_s=0.05))
+            deleting = asyncio.ensure_future(actors.delete(services, actor, wait_s=0.05))
             while not deleting.done():
                 services.notices.publish(Topic.ACTOR, other.key)
                 await asyncio.sleep(0.005)
             return await deleting
 
         assert run(noisy()) is False
-
-    def test_others_may_not(self, run, services, jane, joe, stranger):
-        actor = run(actors.register(services, jane, DRAFT))
-        with pytest.raises(ForbiddenError):
-            run(actors.delete(services, joe, actor.id))
-        with pytest.raises(NotFoundError):
-            run(actors.delete(services, stranger, actor.id))
-        assert run(actors.get(services, jane, actor.id)) == actor
 
 
 class HesitatingStore:
@@ -322,10 +306,8 @@ class TestRaces:
 
         async def race():
             drafts = [ActorDraft(image=f"image{n % 3}") for n in range(4)]
-            await asyncio.gather(
-                *(actors.update(services, jane, actor.id, draft) for draft in drafts)
-            )
-            return await actors.get(services, jane, actor.id)
+            await asyncio.gather(*(actors.update(services, jane, actor, draft) for draft in drafts))
+            return await services.stores.actors.get(actor.key)
 
         last = run(race())
         # each update had its turn, and those that changed the image counted
@@ -335,16 +317,16 @@ class TestRaces:
         overtaken = OvertakenActors(services.stores.actors, services.clock.now)
         actor = run(actors.register(services, jane, DRAFT))
         with pytest.raises(ConflictError, match="try again"):
-            run(actors.update(_with_stores(services, actors=overtaken), jane, actor.id, DRAFT))
-        assert run(actors.get(services, jane, actor.id)).revision == 1 + actors.UPDATE_ATTEMPTS
+            run(actors.update(_with_stores(services, actors=overtaken), jane, actor, DRAFT))
+        assert stored(run, services, actor).revision == 1 + actors.UPDATE_ATTEMPTS
 
     def test_deleting_what_ends_at_that_moment(self, run, services, jane, player):
         actor = run(actors.register(services, jane, DRAFT))
-        run(messages.post(services, jane, actor.id, HELLO))
+        run(messages.post(services, jane, actor, HELLO))
         claim = run(player.start(actor.key))
         late = LateExecutions(services.stores.executions, lambda: player.end(claim))
         services = _with_stores(services, executions=late)
-        assert run(actors.delete(services, jane, actor.id, wait_s=0)) is False
+        assert run(actors.delete(services, actor, wait_s=0)) is False
         ended = run(services.stores.executions.get(claim.execution.key))
         assert (ended.status, ended.halt_requested) == (ExecutionStatus.COMPLETE, None)
 
