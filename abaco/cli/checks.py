@@ -151,8 +151,8 @@ def check_engine(settings: Settings) -> Iterator[Finding]:
 def _engine_remedy(driver: str, reason: str) -> str:
     if "permission denied" not in reason.lower():
         return (
-            "start Docker, or install Podman (apt-get install podman runc catatonit); --driver chooses"
-            " another engine"
+            "start Docker, or install Podman (apt-get install podman runc catatonit);"
+            " --driver chooses another engine"
         )
     if driver == "podman":
         return (
