@@ -1,0 +1,94 @@
+"""The process itself, its log, its store, and the engine it drives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from abaco.settings.section import Section
+
+_ENDPOINTS = "unix:///path or tcp://host:port"
+
+
+class GeneralSettings(Section):
+    """The instance as a whole."""
+
+    tag: str = Field("dev", description="Version text in every response envelope.")
+    data_dir: Path = Field(
+        Path("/var/lib/abaco"),
+        description="Directory of everything this instance keeps on disk (database, sockets)."
+        " A user who cannot write there gets ~/.local/share/abaco by default.",
+    )
+
+
+class LogsSettings(Section):
+    """The log of the server itself; the logs of actors are under [web] and [runtime]."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severe level that is written."
+    )
+    file: Path | None = Field(None, description="Write here instead of to standard error.")
+
+
+class StoreSettings(Section):
+    """Where durable records live."""
+
+    backend: Literal["sqlite", "memory"] = Field(
+        "sqlite", description="sqlite: one file, durable. memory: nothing survives a stop."
+    )
+    path: Path | None = Field(None, description="Database file; without it <data_dir>/abaco.db.")
+    timeout_s: float = Field(
+        10.0, gt=0, description="Seconds after which a store call counts as unavailable."
+    )
+
+
+class EngineSettings(Section):
+    """The container engine."""
+
+    driver: Literal["auto", "docker", "podman", "scripted"] = Field(
+        "auto",
+        description="auto: a reachable Docker, else a reachable Podman, else a Podman service"
+        " started and supervised by Abaco itself. scripted: a fake for tests.",
+    )
+    docker_socket: str = Field(
+        "unix:///var/run/docker.sock",
+        description="Docker's endpoint; also read as [docker] dd.",
+        json_schema_extra={"allowed": _ENDPOINTS},
+    )
+    podman_socket: str = Field(
+        "unix:///run/podman/podman.sock",
+        description="Podman's endpoint.",
+        json_schema_extra={"allowed": _ENDPOINTS},
+    )
+    runtime: str | None = Field(
+        None,
+        description="OCI runtime containers use (runc, crun); without it the engine's default, or"
+        " what this host is found to need.",
+    )
+    call_timeout_s: float = Field(
+        60.0, gt=0, description="Seconds after which a short engine call has failed."
+    )
+    max_creates: int = Field(
+        8, ge=1, description="Containers that may be in creation or start at the same time."
+    )
+    pids_limit: int = Field(
+        4096, ge=-1, description="Processes and threads per container; -1 for no limit."
+    )
+    network: str = Field(
+        "bridge",
+        description="Network mode of actor containers; none cuts them off. Also read as"
+        " [spawner] docker_network.",
+    )
+
+    @field_validator("docker_socket", "podman_socket")
+    @classmethod
+    def _normalise_endpoint(cls, endpoint: str) -> str:
+        """Spell an endpoint as a URL; older files write unix:// with too few slashes, or none."""
+        path = endpoint.removeprefix("unix://")
+        if path != endpoint or endpoint.startswith("/"):
+            return f"unix:///{path.lstrip('/')}"
+        if endpoint.startswith("tcp://"):
+            return endpoint
+        raise ValueError(_ENDPOINTS)

@@ -1,0 +1,93 @@
+"""Where and how many workers run, and how executions run."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from abaco.settings.section import Section
+
+
+class SpawnerSettings(Section):
+    """Where and how many workers run."""
+
+    host_id: str = Field("0", description="Identity of this host, shown on workers.")
+    host_ip: str = Field("127.0.0.1", description="Address of this host, shown on workers.")
+    max_workers_per_host: int = Field(20, ge=1, description="Workers that may live at once.")
+    max_workers_per_actor: int = Field(
+        20, ge=1, description="Pool limit of an actor without max_workers of its own."
+    )
+
+
+class WorkersSettings(Section):
+    """Workers and the containers they run."""
+
+    init_count: int = Field(
+        1, ge=0, description="Above 0: one worker is started when an actor is registered."
+    )
+    autoscaling: bool = Field(
+        True,
+        description="Start more workers for stateless actors when messages wait. When off, a"
+        " waiting message still starts the first worker.",
+    )
+    max_run_time: int = Field(
+        -1, ge=-1, description="Seconds after which a run is stopped; -1 for no limit."
+    )
+    mem_limit: str = Field(
+        "-1",
+        pattern=r"^(-1|[1-9][0-9]*[bkmgBKMG]?)$",
+        description="Memory per container in engine syntax (512m, 3g); -1 for no limit.",
+        json_schema_extra={"allowed": "-1, or a whole number with nothing, b, k, m or g after it"},
+    )
+    max_cpus: int = Field(
+        -1,
+        ge=-1,
+        description="CPU per container in nano-CPUs (1000000000 = one); -1 for no limit.",
+    )
+    worker_ttl: int = Field(
+        -1,
+        ge=-1,
+        description="Idle seconds after which a stateful actor's worker, or the last worker of a"
+        " pool that does not scale, is retired; -1 never.",
+    )
+    leave_containers: bool = Field(
+        False, description="Keep the stopped containers of executions (for debugging)."
+    )
+
+
+class RuntimeSettings(Section):
+    """How executions run."""
+
+    results_ttl: int = Field(3600, ge=1, description="Seconds an unread result is kept.")
+    max_start_failures: int = Field(
+        5,
+        ge=0,
+        description="Failed starts in a row that are retried; one more and the execution and the"
+        " actor go to ERROR.",
+    )
+    start_backoff: float = Field(
+        5.0, ge=0, description="Seconds between two tries to start a container."
+    )
+    max_attempts: int = Field(
+        3, ge=1, description="Runs of one message when server or engine die in mid-run."
+    )
+    idle_grace: float = Field(
+        5.0, ge=0, description="Idle seconds before a scaled worker is retired."
+    )
+    pull_policy: Literal["always", "if_not_present", "never"] = Field(
+        "if_not_present", description="When images are pulled at a worker's start."
+    )
+    image_pull_timeout: int = Field(1800, ge=1, description="Seconds a pull may take.")
+    max_parallel_pulls: int = Field(2, ge=1, description="Pulls at the same time.")
+    stop_grace: int = Field(
+        10, ge=0, description="Seconds between SIGTERM and SIGKILL when an execution is stopped."
+    )
+    shutdown_policy: Literal["detach", "drain"] = Field(
+        "detach",
+        description="On stop: detach leaves containers running to be adopted at the next start;"
+        " drain waits for them first.",
+    )
+    shutdown_grace: int = Field(
+        30, ge=0, description="Seconds drain waits; what still runs then is left as in detach."
+    )
