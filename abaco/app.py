@@ -27,6 +27,7 @@ from backends.drivers.select import open_driver
 from backends.identity import ImageUser, NoTokens
 from backends.registry import find_stores
 from backends.system import RandomIds, SystemClock, hold_data_dir
+from backends.vault import open_vault
 from handlers.routes import make_application
 from handlers.server import make_server, raise_file_limit
 
@@ -78,6 +79,7 @@ class App:
         instance_id = secrets.token_hex(8)
         if settings.store.backend != "memory":  # what nothing outlives needs no lasting name
             instance_id = self._stack.enter_context(hold_data_dir(settings.general.data_dir))
+        vault = open_vault(settings)
         open_stores = find_stores(settings.store.backend)
         stores = await self._stack.enter_async_context(open_stores(settings, self._clock))
         epoch = await self._acquire(stores, instance_id)
@@ -88,6 +90,7 @@ class App:
             notices=LocalNotices(),
             clock=self._clock,
             ids=RandomIds(settings.web.id_salt),
+            vault=vault,
             engine_endpoint=self._engine_endpoint,
         )
         self._stack.push_async_callback(self.supervisor.stop)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from abaco.config_text import allowed, choices, is_kind, is_optional, section_classes, value_text
@@ -306,10 +306,10 @@ def _problem(
         origin = next((entry.origin for entry in guilty if entry), "configuration")
         return f"{origin}: [{section}] {context['key']}: {text}"
     key = str(place[1])
-    entry = draft.entries[section, key]
+    entry, field_info = draft.entries[section, key], _field(section, key)
+    shown = "the value" if is_kind(field_info, SecretStr) else repr(entry.text)
     return (
-        f"{entry.origin}: [{section}] {key}: {entry.text!r} is not allowed;"
-        f" allowed: {allowed(_field(section, key))}"
+        f"{entry.origin}: [{section}] {key}: {shown} is not allowed; allowed: {allowed(field_info)}"
     )
 
 

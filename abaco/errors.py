@@ -14,6 +14,7 @@
     ├── BackendError              a store or an engine; ``retryable`` says if waiting helps
     │   ├── StoreError
     │   │   └── StoreUnavailableError
+    │   ├── VaultError            a secret no key opens, or keys that cannot be replaced
     │   └── DriverError
     │       ├── EngineUnavailableError    the engine does not answer
     │       ├── EngineTimeoutError        it answered too late
@@ -130,6 +131,12 @@ class StoreUnavailableError(StoreError):
 
     code = "store_unavailable"
     retryable = True
+
+
+class VaultError(BackendError):
+    """No key opens a secret, or the keys cannot be replaced."""
+
+    code = "vault"
 
 
 class DriverError(BackendError):

@@ -86,7 +86,6 @@ NOT_YET: tuple[LegacyKey, ...] = (
     *_keys("workers", _USERS, "<tenant>_actor_homedir"),
     *_keys("web", "queues with names of their own come in a later release", "all_queues"),
     *_keys("web", "configs and secrets come in a later release", "strict_config_actors"),
-    *_keys("web", "configs and secrets come in a later release", "encryption_key", is_secret=True),
     *_keys("web", _EVENTS, "emit_execution_started"),
     *_keys("runtime", _EVENTS, "webhook_attempts", "webhook_timeout"),
     *_keys("runtime", _EVENTS, "emit_started", "emit_error_completions"),

@@ -46,6 +46,7 @@ STATUS: Mapping[type[errors.AbacoError], int] = {
     errors.BackendError: 500,
     errors.StoreError: 500,
     errors.StoreUnavailableError: 503,
+    errors.VaultError: 500,
     errors.DriverError: 500,
     errors.EngineUnavailableError: 503,
     errors.EngineTimeoutError: 503,

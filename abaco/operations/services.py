@@ -10,6 +10,7 @@ from abaco.domain.ids import Tenant
 from abaco.ports.clock import Clock, IdSource
 from abaco.ports.notices import Notices
 from abaco.ports.store import Stores
+from abaco.ports.vault import Vault
 
 
 def _unknown_endpoint() -> str:
@@ -36,4 +37,5 @@ class Services:
     notices: Notices
     clock: Clock
     ids: IdSource
+    vault: Vault
     engine_endpoint: Callable[[], str] = _unknown_endpoint

@@ -6,12 +6,14 @@ import base64
 import binascii
 import ipaddress
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from abaco.domain.ids import DEFAULT_SALT
@@ -60,6 +62,18 @@ class WebSettings(Section):
         description="Base URL shown in links and given to containers; by default with [web]"
         " port. Tenant form: {tenant}_api_server.",
     )
+    encryption_key_file: Path | None = Field(
+        None,
+        description="File with the keys that secrets are encrypted with, one per line, the first"
+        " encrypts; only the server's user may read it. Without this key"
+        " <data_dir>/encryption.keys, which is made at the first start.",
+    )
+    encryption_key: SecretStr | None = Field(
+        None,
+        description="One key instead of, or besides, a file; it encrypts while the file is not"
+        " there. A file is better: this one may be seen in the environment.",
+        json_schema_extra={"allowed": "a Fernet key, 32 bytes in urlsafe base64, or nothing"},
+    )
     id_salt: str = Field(
         DEFAULT_SALT, description="Salt of identifiers; never change it on a live instance."
     )
@@ -95,6 +109,13 @@ class WebSettings(Section):
     max_log_length: int = Field(
         1_000_000, ge=1, description="Bytes of output stored per execution; the rest is counted."
     )
+
+    @field_validator("encryption_key")
+    @classmethod
+    def _check_encryption_key(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None:
+            Fernet(key.get_secret_value())
+        return key
 
     @field_validator("apim_public_key")
     @classmethod

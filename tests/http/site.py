@@ -30,6 +30,7 @@ from abaco.operations.services import Services
 from agents.notices import LocalNotices
 from backends.stores.memory import open_stores
 from backends.system import RandomIds, SystemClock
+from backends.vault import ephemeral_vault
 from handlers.auth import ROLE_CLAIM, USER_CLAIM
 from handlers.routes import make_application
 from handlers.server import make_server
@@ -138,6 +139,7 @@ class Site:
             notices=LocalNotices(),
             clock=clock,
             ids=RandomIds(self.settings.web.id_salt),
+            vault=ephemeral_vault(),
             engine_endpoint=lambda: "unix:///var/run/docker.sock",
         )
         self.serve(self.services)

@@ -25,6 +25,7 @@ from backends.drivers.scripted import Act, Script, ScriptedDriver, ScriptedEngin
 from backends.identity import ImageUser, NoTokens
 from backends.stores.memory import open_stores
 from backends.system import RandomIds, SystemClock
+from backends.vault import ephemeral_vault
 from tests.support.records import API_SERVER, OWNER, TENANT
 
 #: longest a story may take before it counts as stuck
@@ -65,6 +66,7 @@ class House:
             notices=LocalNotices(),
             clock=clock,
             ids=RandomIds(self.settings.web.id_salt),
+            vault=ephemeral_vault(),
         )
         self._epoch = await self.stores.instance.acquire("house", clock.now(), 20)
         self.supervisor = Supervisor(clock)

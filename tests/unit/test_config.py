@@ -453,7 +453,7 @@ max_run_time: -1
 [web]
 access_control: none
 accept_nonce: True
-encryption_key: hunter2
+encryption_key: aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMmh1bnQ=
 """
 
 
@@ -482,7 +482,14 @@ class TestKeysWithoutEffect:
         assert shown["rabbit", "uri"].text == "(hidden)"
         assert shown["store", "mongo_host"].text == "mongo"
         assert "no effect" in shown["store", "mongo_host"].origin
-        assert not any("hunter2" in value.text or "pw@" in value.text for value in shown.values())
+        hidden = ("hunter2", "pw@", "aHVudGVy")
+        assert not any(word in value.text for value in shown.values() for word in hidden)
+        assert shown["web", "encryption_key"].text == "(hidden)"
+
+    def test_a_bad_secret_is_not_repeated(self, read):
+        text = fault(read, "[web]\nencryption_key: hunter2\n")
+        assert "[web] encryption_key: the value is not allowed; allowed: a Fernet key" in text
+        assert "hunter2" not in text
 
 
 class TestWhatIsInForce:

@@ -71,4 +71,4 @@ def test_what_is_almost_a_family_is_not(section, key):
 
 def test_passwords_and_keys_are_secrets():
     secret = {legacy.key for legacy in ALL if legacy.is_secret}
-    assert secret == {"uri", "mongo_password", "dockerhub_password_<n>", "encryption_key"}
+    assert secret == {"uri", "mongo_password", "dockerhub_password_<n>"}

@@ -14,6 +14,7 @@ from abaco.operations.services import Services
 from agents.notices import LocalNotices
 from backends.stores.memory import open_stores
 from backends.system import RandomIds, SystemClock
+from backends.vault import ephemeral_vault
 from tests.support.player import Player
 
 Run = Callable[[Awaitable[Any]], Any]
@@ -46,6 +47,7 @@ def services(run: Run, settings: Settings) -> Iterator[Services]:
         notices=LocalNotices(),
         clock=clock,
         ids=RandomIds(settings.web.id_salt),
+        vault=ephemeral_vault(),
         engine_endpoint=lambda: "unix:///var/run/docker.sock",
     )
     run(stack.aclose())
