@@ -27,6 +27,7 @@ from backends.drivers.select import open_driver
 from backends.identity import ImageUser, NoTokens
 from backends.registry import find_stores
 from backends.system import RandomIds, SystemClock, hold_data_dir
+from backends.tokens.select import open_tokens
 from backends.vault import open_vault
 from handlers.routes import make_application
 from handlers.server import make_server, raise_file_limit
@@ -92,6 +93,7 @@ class App:
             ids=RandomIds(settings.web.id_salt),
             vault=vault,
             engine_endpoint=self._engine_endpoint,
+            bearer=self._stack.enter_context(open_tokens(settings, self._clock)),
         )
         self._stack.push_async_callback(self.supervisor.stop)
         for name, agent in opened.agents.items():

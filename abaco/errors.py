@@ -11,10 +11,11 @@
     │   │   └── UnauthenticatedError  nobody, or not provably somebody
     │   ├── TooLargeError         a body or an environment above its limit
     │   └── LimitExceededError    a quota; may carry a time to wait
-    ├── BackendError              a store or an engine; ``retryable`` says if waiting helps
+    ├── BackendError              a store, an engine, ...; ``retryable`` says if waiting helps
     │   ├── StoreError
     │   │   └── StoreUnavailableError
     │   ├── VaultError            a secret no key opens, or keys that cannot be replaced
+    │   ├── IssuerUnavailableError    who signs tokens does not tell its keys
     │   └── DriverError
     │       ├── EngineUnavailableError    the engine does not answer
     │       ├── EngineTimeoutError        it answered too late
@@ -137,6 +138,13 @@ class VaultError(BackendError):
     """No key opens a secret, or the keys cannot be replaced."""
 
     code = "vault"
+
+
+class IssuerUnavailableError(BackendError):
+    """The issuer of tokens does not answer, and its keys are not known."""
+
+    code = "issuer_unavailable"
+    retryable = True
 
 
 class DriverError(BackendError):

@@ -1,12 +1,12 @@
-"""Who asks: access modes ``none`` and ``jwt``, and nonces in the place of either."""
+"""Who asks: access modes ``none`` and ``jwt``, bearer tokens, and nonces in their place."""
 
 from __future__ import annotations
 
 import base64
 import ipaddress
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,10 +18,15 @@ from jwt.algorithms import Algorithm, RSAAlgorithm
 from tornado.httputil import HTTPHeaders, split_host_and_port
 
 from abaco.config import Settings
-from abaco.domain.caller import ALL_ROLE, EVERYONE_ROLE, Caller
+from abaco.domain.caller import (
+    ALL_ROLE,
+    EVERYONE_ROLE,
+    Caller,
+    check_tenant,
+    is_user_name,
+)
 from abaco.domain.ids import Tenant
 from abaco.domain.nonce import NonceId
-from abaco.domain.permission import WORLD
 from abaco.errors import (
     ConfigError,
     ForbiddenError,
@@ -40,10 +45,6 @@ ANONYMOUS = "anonymous"
 USER_CLAIM = "http://wso2.org/claims/enduser"
 ROLE_CLAIM = "http://wso2.org/claims/role"
 
-MAX_TENANT_LENGTH = 64
-
-_TENANT = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_TENANT_LENGTH}}}")
-
 #: spelling in a token's header, lower case -> algorithm. Nothing unsigned, nothing symmetric:
 #: the public key would serve as the secret.
 _ALGORITHMS: Mapping[str, Algorithm] = {
@@ -54,6 +55,18 @@ _ALGORITHMS: Mapping[str, Algorithm] = {
 }
 
 _NO_CREDENTIALS = "no JWT or nonce: send the header X-JWT-Assertion-<tenant>"
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """A token that is still to be verified, and the nonce that is tried if it proves nothing."""
+
+    token: str
+    nonce: NonceId | None
+
+
+#: what a request brings to show who asks
+Proof = Caller | Bearer | NonceId
 
 
 class _Signatures(jwt.PyJWS):
@@ -72,8 +85,13 @@ class Authenticator(ABC):
         self._web = settings.web
 
     @abstractmethod
-    def authenticate(self, headers: HTTPHeaders, query: Fields) -> Caller | NonceId:
-        """Return the caller, or the nonce that is to be redeemed for one.
+    def authenticate(self, headers: HTTPHeaders, query: Fields, remote_ip: str) -> Proof:
+        """Return the caller, or the token or nonce that is to be turned into one.
+
+        Args:
+            headers: Of the request.
+            query: Its query parameters.
+            remote_ip: Address of whoever is at the other end of the connection.
 
         Raises:
             UnauthenticatedError: The request proves nothing, or something wrong.
@@ -94,7 +112,7 @@ class Authenticator(ABC):
 class OpenAccess(Authenticator):
     """Access mode ``none``: everybody may do everything, and chooses the tenant."""
 
-    def authenticate(self, headers: HTTPHeaders, query: Fields) -> Caller | NonceId:
+    def authenticate(self, headers: HTTPHeaders, query: Fields, remote_ip: str) -> Proof:
         """Return the one user there is, in the tenant the request names or the configured one.
 
         With a nonce in the request it counts for what it is worth.
@@ -104,7 +122,7 @@ class OpenAccess(Authenticator):
         nonce = self._find_nonce(query)
         if nonce is not None:
             return nonce
-        tenant = _check_tenant(headers.get("Tenant", self._web.tenant_name))
+        tenant = check_tenant(headers.get("Tenant", self._web.tenant_name))
         return Caller(
             tenant=tenant,
             user=ANONYMOUS,
@@ -134,18 +152,31 @@ class OpenAccess(Authenticator):
 
 
 class TokenAccess(Authenticator):
-    """Access mode ``jwt``: a signed token says who, the name of its header says which tenant."""
+    """Access mode ``jwt``: a signed token says who.
+
+    In the header of a gateway the header's name says which tenant, and that name is not signed:
+    it is believed only of addresses that are trusted. A bearer token names its tenant itself.
+    """
 
     def __init__(self, settings: Settings, now: Callable[[], datetime]) -> None:
         super().__init__(settings)
         self._now = now
         self._signatures = _Signatures()
-        self._key = load_key(settings.web.apim_public_key or "")
+        text = settings.web.apim_public_key
+        self._key = None if text is None else load_key(text)
+        self._takes_bearer = settings.web.accept_bearer or settings.web.jwks_url is not None
 
-    def authenticate(self, headers: HTTPHeaders, query: Fields) -> Caller | NonceId:
+    def authenticate(self, headers: HTTPHeaders, query: Fields, remote_ip: str) -> Proof:
         """Return the caller the token speaks of, or a nonce where there is no valid token."""
         try:
-            name, token = _find_token(headers)
+            found = _find_token(headers)
+            if found is None:
+                bearer = _find_bearer(headers) if self._takes_bearer else None
+                if bearer is None:
+                    raise UnauthenticatedError(self._wanted())
+                return Bearer(bearer, self._find_nonce(query))
+            self._check_gateway(remote_ip)
+            name, token = found
             # A valid token makes a nonce unneeded, and it is left unused.
             return self._known(name, self._verify(token))
         except UnauthenticatedError:
@@ -154,17 +185,35 @@ class TokenAccess(Authenticator):
                 raise
             return nonce
 
+    def _wanted(self) -> str:
+        return (
+            f"{_NO_CREDENTIALS}, or Authorization: Bearer"
+            if self._takes_bearer
+            else _NO_CREDENTIALS
+        )
+
+    def _check_gateway(self, remote_ip: str) -> None:
+        """Refuse a gateway's header from anybody else."""
+        trusted = self._web.gateways
+        if trusted and not any(ipaddress.ip_address(remote_ip) in network for network in trusted):
+            raise UnauthenticatedError(
+                f"JWT headers are not accepted from {remote_ip}; see web.trusted_gateways"
+            )
+
     def _known(self, header: str, claims: Mapping[str, Any]) -> Caller:
         """Read user and roles from the claims, the tenant from the header's name."""
         enduser = claims.get(USER_CLAIM)
         user = enduser.partition("@")[0] if isinstance(enduser, str) else ""
-        if not user or not user.isprintable() or user == WORLD:
+        if not is_user_name(user):
             raise UnauthenticatedError(f"invalid JWT: the claim {USER_CLAIM} names no user")
         named = claims.get(ROLE_CLAIM)
         roles = {role.strip() for role in named.split(",")} if isinstance(named, str) else set()
         # "ALL" is what access mode none gives; no token may claim it.
         roles -= {"", ALL_ROLE}
         tenant = _tenant_of(header)
+        own = self._web.jwt_tenant_claim
+        if own is not None and claims.get(own) != tenant:
+            raise UnauthenticatedError(f"invalid JWT: its claim {own} is another tenant")
         return Caller(
             tenant=tenant,
             user=user,
@@ -175,6 +224,8 @@ class TokenAccess(Authenticator):
 
     def _verify(self, token: str) -> Mapping[str, Any]:
         """Check signature and expiry; return the claims."""
+        if self._key is None:
+            raise UnauthenticatedError("JWT headers are not accepted here; see web.apim_public_key")
         try:
             algorithm = self._signatures.get_unverified_header(token).get("alg")
             if not isinstance(algorithm, str) or algorithm.lower() not in _ALGORITHMS:
@@ -238,8 +289,8 @@ def _is_local(host: str) -> bool:
     return True
 
 
-def _find_token(headers: HTTPHeaders) -> tuple[str, str]:
-    """Return name and content of the one header with a token."""
+def _find_token(headers: HTTPHeaders) -> tuple[str, str] | None:
+    """Return name and content of the one header with a gateway's token; None without one."""
     names = [
         name
         for name in headers
@@ -249,19 +300,17 @@ def _find_token(headers: HTTPHeaders) -> tuple[str, str]:
         # The name decides the tenant; to choose one would let a client choose.
         raise UnauthenticatedError("more than one JWT header")
     if not names or not headers[names[0]]:
-        raise UnauthenticatedError(_NO_CREDENTIALS)
+        return None
     return names[0], headers[names[0]]
+
+
+def _find_bearer(headers: HTTPHeaders) -> str | None:
+    """Return what stands behind ``Authorization: Bearer``. Source: RFC 6750 section 2.1."""
+    scheme, _, token = headers.get("Authorization", "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
 
 
 def _tenant_of(header: str) -> Tenant:
     if header.lower() == LEGACY_HEADER:
         return LEGACY_TENANT
-    return _check_tenant(header[len(JWT_HEADER_PREFIX) :].upper().replace("_", "-"))
-
-
-def _check_tenant(text: str) -> Tenant:
-    if not _TENANT.fullmatch(text):
-        raise InvalidInputError(
-            f"a tenant is 1 to {MAX_TENANT_LENGTH} letters, digits and . _ -", field="tenant"
-        )
-    return Tenant(text)
+    return check_tenant(header[len(JWT_HEADER_PREFIX) :].upper().replace("_", "-"))

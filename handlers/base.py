@@ -21,10 +21,10 @@ from abaco.domain.caller import Caller
 from abaco.domain.ids import ActorId
 from abaco.domain.permission import ObjectKey
 from abaco.logs import redact
-from abaco.operations import nonces
+from abaco.operations import nonces, tokens
 from abaco.operations.access import Right, authorise
 from abaco.operations.services import Services
-from handlers.auth import Authenticator
+from handlers.auth import Authenticator, Bearer, Proof
 from handlers.parameters import NONCE_PARAMETER, Body, Fields, read_body, read_query
 from handlers.spelling import Case, spell
 
@@ -47,6 +47,7 @@ STATUS: Mapping[type[errors.AbacoError], int] = {
     errors.StoreError: 500,
     errors.StoreUnavailableError: 503,
     errors.VaultError: 500,
+    errors.IssuerUnavailableError: 503,
     errors.DriverError: 500,
     errors.EngineUnavailableError: 503,
     errors.EngineTimeoutError: 503,
@@ -147,15 +148,28 @@ class BaseHandler(RequestHandler):
     async def _admit(self, right: Right, *, is_reading: bool) -> None:
         """Find out who asks and look up what the path names, if they may use it."""
         name = self.path_args[0] if self.path_args else ""
-        proof = self._authenticator.authenticate(self.request.headers, self.query())
-        if not isinstance(proof, Caller):
-            proof = await nonces.redeem(self.services, proof, right, name, is_reading=is_reading)
-        self.caller = proof
-        match await authorise(self.services, proof, right, name):
+        proof = self._authenticator.authenticate(
+            self.request.headers, self.query(), self.request.remote_ip or ""
+        )
+        self.caller = await self._prove(proof, right, name, is_reading=is_reading)
+        match await authorise(self.services, self.caller, right, name):
             case Actor() as actor:
                 self.actor, self.target, self.leads_to = actor, actor.key.shared, actor.id
             case Alias() as alias:
                 self.alias, self.target, self.leads_to = alias, alias.shared, alias.actor_id
+
+    async def _prove(self, proof: Proof, right: Right, name: str, *, is_reading: bool) -> Caller:
+        """Turn what the request brought into the caller it proves."""
+        if isinstance(proof, Bearer):
+            try:
+                return await tokens.identify(self.services, proof.token)
+            except errors.UnauthenticatedError:
+                if proof.nonce is None:
+                    raise
+                proof = proof.nonce
+        if isinstance(proof, Caller):
+            return proof
+        return await nonces.redeem(self.services, proof, right, name, is_reading=is_reading)
 
     def allowed_methods(self) -> list[str]:
         """List the methods this route answers."""

@@ -15,6 +15,7 @@ from abaco.cli.server import init, serve
 from abaco.cli.session import target_options
 from abaco.cli.sharing import aliases, nonces
 from abaco.cli.state import state
+from abaco.cli.token import token
 
 _HELP = """\
 Containers that answer messages.
@@ -66,6 +67,7 @@ for _command in (
     workers,
     aliases,
     nonces,
+    token,
 ):
     cli.add_command(_keep_examples(_command))
 

@@ -86,16 +86,19 @@ class Target:
         return AbacoClient(self.url or DEFAULT_URL, self._proof())
 
     def _proof(self) -> dict[str, str]:
-        if (self.jwt_header is None) != (self.token_file is None):
-            raise click.UsageError("--jwt-header and --token-file belong together")
-        if self.jwt_header is None or self.token_file is None:
+        if self.token_file is None:
+            if self.jwt_header is not None:
+                raise click.UsageError("--jwt-header needs --token-file")
             return {}
         try:
-            return {self.jwt_header: self.token_file.read_text(encoding="utf-8").strip()}
+            token = self.token_file.read_text(encoding="utf-8").strip()
         except OSError as error:
             raise click.UsageError(
                 f"the token file {self.token_file} cannot be read: {error.strerror}"
             ) from error
+        if self.jwt_header is None:
+            return {"Authorization": f"Bearer {token}"}
+        return {self.jwt_header: token}
 
 
 def target_options(function: Command) -> Command:
@@ -171,13 +174,14 @@ def _target_options(*, from_environment: bool) -> list[Callable[[Command], Comma
             "--token-file",
             envvar=variable("ABACO_TOKEN_FILE"),
             type=click.Path(path_type=Path),
-            help="File with the token for --jwt-header; else $ABACO_TOKEN_FILE.",
+            help="File with a bearer token, or that for --jwt-header; else $ABACO_TOKEN_FILE.",
         ),
         click.option(
             "--jwt-header",
             envvar=variable("ABACO_JWT_HEADER"),
             metavar="NAME",
-            help="Header that carries the token, e.g. X-JWT-Assertion-DEV; else $ABACO_JWT_HEADER.",
+            help="Header that carries the token instead of Authorization, e.g."
+            " X-JWT-Assertion-DEV; else $ABACO_JWT_HEADER.",
         ),
         click.option(
             "--url",

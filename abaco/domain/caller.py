@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from abaco.domain.ids import Tenant
-from abaco.domain.permission import Level
+from abaco.domain.permission import WORLD, Level
+from abaco.errors import InvalidInputError
 
 ADMIN_ROLE = "Internal/abaco-admin"
 PRIVILEGED_ROLE = "Internal/abaco-privileged"
@@ -13,6 +15,29 @@ LIMITED_ROLE = "Internal/abaco-limited"
 EVERYONE_ROLE = "Internal/everyone"
 #: only access mode ``none`` gives it; it allows everything
 ALL_ROLE = "ALL"
+
+MAX_TENANT_LENGTH = 64
+
+_TENANT = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_TENANT_LENGTH}}}")
+
+
+def check_tenant(text: str) -> Tenant:
+    """Return the tenant of this name.
+
+    Raises:
+        InvalidInputError: None can have it.
+
+    """
+    if not _TENANT.fullmatch(text):
+        raise InvalidInputError(
+            f"a tenant is 1 to {MAX_TENANT_LENGTH} letters, digits and . _ -", field="tenant"
+        )
+    return Tenant(text)
+
+
+def is_user_name(text: str) -> bool:
+    """Tell whether a user may be called so; nobody may be everybody."""
+    return bool(text) and text.isprintable() and text != WORLD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from abaco.domain.ids import Tenant
 from abaco.ports.clock import Clock, IdSource
 from abaco.ports.notices import Notices
 from abaco.ports.store import Stores
+from abaco.ports.tokens import BearerTokens
 from abaco.ports.vault import Vault
 
 
@@ -29,6 +30,7 @@ class Services:
     Attributes:
         engine_endpoint: Tells the endpoint of the container engine as far as it is known now;
             shown as ``location`` of workers.
+        bearer: Verifies bearer tokens; None when none are accepted.
 
     """
 
@@ -39,3 +41,4 @@ class Services:
     ids: IdSource
     vault: Vault
     engine_endpoint: Callable[[], str] = _unknown_endpoint
+    bearer: BearerTokens | None = None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.fernet import Fernet
@@ -35,16 +37,54 @@ class WebSettings(Section):
     access_control: Literal["none", "jwt"] = Field(
         "none",
         description="none: everybody may do everything, only on loopback addresses. jwt: callers"
-        " prove themselves with X-JWT-Assertion-<tenant> headers.",
+        " prove themselves with X-JWT-Assertion-<tenant> headers, or with bearer tokens if those"
+        " are accepted.",
     )
     allow_insecure: bool = Field(
         False, description="Allow access_control none on an address other machines reach."
     )
-    tenant_name: str = Field("DEV", description="Tenant of requests in access mode none.")
+    tenant_name: str = Field(
+        "DEV",
+        description="Tenant of requests in access mode none, and of bearer tokens that name none.",
+    )
     apim_public_key: str | None = Field(
         None,
         description="RSA public key for jwt: base64 of its DER form, one line, no armour.",
         json_schema_extra={"allowed": "the base64 of an RSA public key in DER form"},
+    )
+    trusted_gateways: str | None = Field(
+        None,
+        description="Addresses X-JWT-Assertion-<tenant> headers are accepted from, with commas"
+        " between; without it from everybody. The tenant in the header's name is not signed, so"
+        " name the gateways wherever others can reach this server.",
+        json_schema_extra={"allowed": "addresses and networks: 10.0.0.7, 10.1.0.0/16"},
+    )
+    jwt_tenant_claim: str | None = Field(
+        None, description="Claim of such a JWT that must be the tenant of its header."
+    )
+    accept_bearer: bool = Field(
+        False,
+        description="Accept `Authorization: Bearer` with tokens of this server, made by `abaco"
+        " token`. The keys are in token-keys.json in [general] data_dir.",
+    )
+    jwks_url: str | None = Field(
+        None,
+        description="Accept `Authorization: Bearer` with tokens of an issuer elsewhere, whose"
+        " keys are published here as a JWK set.",
+        json_schema_extra={"allowed": "an https URL; http only on loopback addresses"},
+    )
+    jwks_issuer: str | None = Field(None, description="What the claim iss of such tokens must be.")
+    jwks_audience: str | None = Field(
+        None, description="What the claim aud of such tokens must be or contain."
+    )
+    jwks_user_claim: str = Field("sub", description="Claim of such tokens that names the user.")
+    jwks_roles_claim: str = Field("roles", description="Claim of such tokens that lists roles.")
+    jwks_tenant_claim: str | None = Field(
+        None,
+        description="Claim of such tokens that names the tenant; without it tenant_name.",
+    )
+    jwks_ttl: int = Field(
+        3600, ge=1, description="Seconds after which the issuer's keys are fetched again."
     )
     user_role: str = Field(
         "Internal/abaco-user", description="Role that allows base use in mode jwt."
@@ -132,12 +172,22 @@ class WebSettings(Section):
 
     @model_validator(mode="after")
     def _check_access(self) -> Self:
-        if self.access_control == "jwt" and self.apim_public_key is None:
+        is_proven = self.apim_public_key or self.accept_bearer or self.jwks_url
+        if self.access_control == "jwt" and not is_proven:
             raise PydanticCustomError(
                 "incomplete",
-                "access_control jwt needs apim_public_key, the key that tokens are checked with",
+                "access_control jwt needs apim_public_key, the key that tokens are checked with,"
+                " or accept_bearer or jwks_url",
                 {"key": "apim_public_key", "because": "access_control"},
             )
+        for key in ("jwks_issuer", "jwks_audience"):
+            if self.jwks_url and not getattr(self, key):
+                raise PydanticCustomError(
+                    "incomplete",
+                    "jwks_url needs jwks_issuer and jwks_audience: without them a token meant for"
+                    " another service would do",
+                    {"key": key, "because": "jwks_url"},
+                )
         if self.access_control == "none" and not (self.allow_insecure or self.is_loopback):
             raise PydanticCustomError(
                 "insecure",
@@ -148,9 +198,41 @@ class WebSettings(Section):
         return self
 
     @property
+    def gateways(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        """The networks of ``trusted_gateways``."""
+        return _networks(self.trusted_gateways or "")
+
+    @field_validator("trusted_gateways")
+    @classmethod
+    def _check_gateways(cls, text: str | None) -> str | None:
+        _networks(text or "")
+        return text
+
+    @field_validator("jwks_url")
+    @classmethod
+    def _check_jwks_url(cls, text: str | None) -> str | None:
+        if text is None:
+            return None
+        parts = urlsplit(text)
+        is_near = parts.scheme == "http" and _is_loopback(parts.hostname or "")
+        if not parts.hostname or not (parts.scheme == "https" or is_near):
+            raise ValueError("no https URL")
+        return text
+
+    @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach the address."""
-        try:
-            return ipaddress.ip_address(self.address).is_loopback
-        except ValueError:
-            return self.address == "localhost"
+        return _is_loopback(self.address)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@functools.cache
+def _networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    parts = (part.strip() for part in text.split(","))
+    return tuple(ipaddress.ip_network(part) for part in parts if part)

@@ -30,6 +30,7 @@ from abaco.operations.services import Services
 from agents.notices import LocalNotices
 from backends.stores.memory import open_stores
 from backends.system import RandomIds, SystemClock
+from backends.tokens.select import open_tokens
 from backends.vault import ephemeral_vault
 from handlers.auth import ROLE_CLAIM, USER_CLAIM
 from handlers.routes import make_application
@@ -141,6 +142,7 @@ class Site:
             ids=RandomIds(self.settings.web.id_salt),
             vault=ephemeral_vault(),
             engine_endpoint=lambda: "unix:///var/run/docker.sock",
+            bearer=self.stack.enter_context(open_tokens(self.settings, clock)),
         )
         self.serve(self.services)
 

@@ -287,6 +287,10 @@ class TestMistakes:
             ("workers", "max_cpus: 0.5", "a whole number from -1"),
             ("engine", "podman_socket: podman", "unix:///path or tcp://host:port"),
             ("web", "apim_public_key: not base64!", "the base64 of an RSA public key"),
+            ("web", "trusted_gateways: 10.0.0.0/8, there", "addresses and networks"),
+            ("web", "trusted_gateways: 10.0.0.1/8", "addresses and networks"),
+            ("web", "jwks_url: http://issuer.example.org/", "an https URL"),
+            ("web", "jwks_url: https://", "an https URL"),
         ],
     )
     def test_a_bad_value_is_shown_with_what_is_allowed(self, read, section, line, allowed):
@@ -312,6 +316,20 @@ class TestRulesOverSeveralKeys:
     def test_jwt_needs_a_key(self, read):
         text = fault(read, "[web]\naccess_control: jwt\n")
         assert "abaco.conf: [web] apim_public_key" in text
+
+    @pytest.mark.parametrize(
+        "more", ["accept_bearer: true", "jwks_url: https://a/\njwks_issuer: i\njwks_audience: a"]
+    )
+    def test_jwt_with_bearer_tokens_needs_none(self, read, more):
+        settings = read(f"[web]\naccess_control: jwt\n{more}\n").settings
+        assert settings.web.apim_public_key is None
+
+    @pytest.mark.parametrize("key", ["jwks_issuer", "jwks_audience"])
+    def test_an_issuer_needs_all_of_its_keys(self, read, key):
+        keys = {"jwks_url": "https://a/", "jwks_issuer": "i", "jwks_audience": "a"}
+        del keys[key]
+        lines = "\n".join(f"{name}: {value}" for name, value in keys.items())
+        assert f"[web] {key}" in fault(read, f"[web]\n{lines}\n")
 
     def test_jwt_with_a_key_may_listen_anywhere(self, read, public_key):
         text = f"[web]\naccess_control: jwt\naddress: 0.0.0.0\napim_public_key: {public_key}\n"

@@ -293,5 +293,4 @@ class TestProof:
         assert stub.asked[0].headers["X-Jwt-Assertion-Dev"] == "abc.def"
 
     def test_one_without_the_other_is_wrong_usage(self, run, token_file):
-        assert run("actors", "list", "--token-file", token_file).exit_code == 2
         assert run("actors", "list", "--jwt-header", "X").exit_code == 2

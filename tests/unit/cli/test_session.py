@@ -101,3 +101,14 @@ class TestVariables:
         stub.answer("POST", "/actors", an_actor())
         assert run("actors", "create", "img", "-e", "message=1", "-e", "msg=2").exit_code == 0
         assert stub.asked[-1].json["default_environment"] == {"message": "1", "msg": "2"}
+
+
+def test_a_token_alone_is_a_bearer(stub, run, token_file):
+    assert run("actors", "list", "--token-file", token_file).exit_code == 0
+    assert stub.asked[0].headers["Authorization"] == "Bearer abc.def"
+
+
+def test_a_header_without_a_token_is_told(stub, run):
+    result = run("actors", "list", "--jwt-header", "X")
+    assert (result.exit_code, "--token-file" in result.stderr) == (2, True)
+    assert stub.asked == []
