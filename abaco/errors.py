@@ -10,7 +10,9 @@
     │   ├── ForbiddenError
     │   │   └── UnauthenticatedError  nobody, or not provably somebody
     │   ├── TooLargeError         a body or an environment above its limit
-    │   └── LimitExceededError    a quota; may carry a time to wait
+    │   ├── LimitExceededError    more than this kind of request may meet
+    │   ├── ThrottledError        a quota is used up; carries a time to wait
+    │   └── KeyReusedError        a repeat that is none: same key, another request
     ├── BackendError              a store, an engine, ...; ``retryable`` says if waiting helps
     │   ├── StoreError
     │   │   └── StoreUnavailableError
@@ -104,9 +106,31 @@ class TooLargeError(RequestError):
 
 
 class LimitExceededError(RequestError):
-    """A quota is used up."""
+    """There is more than this kind of request may meet."""
 
     code = "limit_exceeded"
+
+
+class ThrottledError(RequestError):
+    """A quota is used up; the same request may pass later.
+
+    Args:
+        message: Names the limit.
+        retry_after_s: Whole seconds until a try is worth it.
+
+    """
+
+    code = "throttled"
+
+    def __init__(self, message: str, *, retry_after_s: int = 1, detail: str = "") -> None:
+        super().__init__(message, detail=detail)
+        self.retry_after_s = retry_after_s
+
+
+class KeyReusedError(RequestError):
+    """An idempotency key came back with a request that is not the one it was first sent with."""
+
+    code = "key_reused"
 
 
 class BackendError(AbacoError):

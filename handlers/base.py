@@ -43,6 +43,8 @@ STATUS: Mapping[type[errors.AbacoError], int] = {
     errors.UnauthenticatedError: 400,
     errors.TooLargeError: 413,
     errors.LimitExceededError: 400,
+    errors.ThrottledError: 429,
+    errors.KeyReusedError: 422,
     errors.BackendError: 500,
     errors.StoreError: 500,
     errors.StoreUnavailableError: 503,
@@ -266,6 +268,8 @@ class BaseHandler(RequestHandler):
             self.set_header("Allow", ", ".join(self.allowed_methods()))
         if status_code == 503:
             self.set_header("Retry-After", str(RETRY_AFTER_S))
+        if isinstance(raised, errors.ThrottledError):
+            self.set_header("Retry-After", str(raised.retry_after_s))
         if status_code >= 500 and raised and self.services.settings.web.show_traceback:
             message = "".join(traceback.format_exception(raised))
         else:

@@ -27,6 +27,7 @@ from abaco.domain.execution import (
 from abaco.domain.ids import ExecutionId, Tenant
 from abaco.domain.message import Message
 from abaco.domain.worker import Worker, WorkerKey, WorkerStatus
+from abaco.ports.intake import Intake
 from abaco.ports.sharing import AliasStore, NonceStore, PermissionStore
 
 
@@ -381,6 +382,7 @@ class Stores:
 
     actors: ActorStore
     mailbox: Mailbox
+    intake: Intake
     executions: ExecutionStore
     workers: WorkerStore
     logs: LogStore

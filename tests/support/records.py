@@ -19,6 +19,7 @@ from abaco.domain.nonce import UNLIMITED, Nonce, NonceId
 from abaco.domain.permission import Level, ObjectKey
 from abaco.domain.worker import Worker, WorkerKey, WorkerStatus
 from abaco.ports.clock import Clock, IdSource
+from abaco.ports.intake import RetryKey
 
 TENANT = Tenant("DEV")
 OWNER = "jane"
@@ -184,6 +185,12 @@ def a_nonce(target: ObjectKey, max_uses: int = UNLIMITED, **fields: Any) -> Nonc
         "remaining_uses": max_uses,
     }
     return Nonce(**{**defaults, **fields})
+
+
+def a_retry_key(text: str = "k1", **fields: Any) -> RetryKey:
+    """Build an idempotency key that holds for an hour from noon."""
+    defaults = {"user": OWNER, "text": text, "digest": "d1", "expires_at": at(3600)}
+    return RetryKey(**{**defaults, **fields})
 
 
 def execution_key(actor: ActorKey, name: str) -> ExecutionKey:

@@ -15,6 +15,7 @@ from abaco.domain.nonce import Nonce
 from abaco.domain.permission import ObjectKey
 from abaco.domain.worker import Worker, WorkerStatus
 from abaco.ports.clock import Clock
+from abaco.ports.intake import Submission
 from abaco.ports.store import Claim, Stores
 from backends.registry import find_stores
 from tests.support.records import (
@@ -75,6 +76,15 @@ async def submit(stores: Stores, actor: Actor, count: int = 1) -> list[Execution
     return executions
 
 
+def a_batch(actor: Actor, count: int = 1) -> list[Submission]:
+    """Build messages with their executions, numbered by their bodies."""
+    executions = [an_execution(actor, message_received_time=at(n)) for n in range(count)]
+    return [
+        Submission(execution, a_message(execution, body=number))
+        for number, execution in enumerate(executions)
+    ]
+
+
 async def add_worker(
     stores: Stores, actor: Actor, status: WorkerStatus = WorkerStatus.READY, **fields: Any
 ) -> Worker:
@@ -103,5 +113,9 @@ async def check_conservation(stores: Stores) -> None:
     """Hold the counters against what can be listed."""
     counters = await stores.executions.counters()
     assert counters.accepted == counters.queued + counters.leased + counters.final, counters
-    assert counters.queued == sum((await stores.mailbox.backlog()).values())
+    backlog = await stores.mailbox.backlog()
+    assert counters.queued == sum(backlog.values())
+    for tenant in {actor.tenant for actor in backlog}:
+        waiting = sum(count for actor, count in backlog.items() if actor.tenant == tenant)
+        assert await stores.intake.waiting(tenant) == waiting
     assert counters.leased == len(await stores.executions.list_leased())

@@ -9,6 +9,7 @@ from abaco.config import Settings
 from abaco.ports.clock import Clock
 from abaco.ports.store import Stores
 from backends.stores.memory.actors import MemoryActors, MemoryWorkers
+from backends.stores.memory.intake import MemoryIntake
 from backends.stores.memory.mailbox import MemoryExecutions, MemoryMailbox
 from backends.stores.memory.output import MemoryInstance, MemoryLogs, MemoryResults
 from backends.stores.memory.sharing import MemoryAliases, MemoryNonces, MemoryPermissions
@@ -22,6 +23,7 @@ async def open_stores(settings: Settings, clock: Clock) -> AsyncIterator[Stores]
     yield Stores(
         actors=MemoryActors(state),
         mailbox=MemoryMailbox(state),
+        intake=MemoryIntake(state),
         executions=MemoryExecutions(state),
         workers=MemoryWorkers(state),
         logs=MemoryLogs(state),

@@ -124,6 +124,7 @@ class MemoryActors(ActorStore):
         state.drop_queued(key, rules.deletion(state.clock.now()))
         state.actors.pop(key, None)
         state.workers.pop(key, None)
+        state.drop_receipts(key)
         state.unshare(key.shared)
         for alias in [each for each in state.aliases.values() if each.actor == key]:
             state.drop_alias(alias)

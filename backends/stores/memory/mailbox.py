@@ -20,8 +20,10 @@ from abaco.domain.execution import (
 from abaco.domain.ids import ExecutionId
 from abaco.domain.message import Message, MessageState
 from abaco.domain.worker import WorkerKey, WorkerStatus
+from abaco.ports.intake import Room, Submission
 from abaco.ports.store import Claim, Counters, ExecutionStore, Mailbox, Refusal
 from backends.stores import rules
+from backends.stores.memory.intake import MemoryIntake
 from backends.stores.memory.state import State, copy_actor, copy_execution, copy_message
 
 
@@ -35,24 +37,13 @@ class MemoryMailbox(Mailbox):
         self, execution: Execution, message: Message, *, max_queued: int | None = None
     ) -> Message:
         """Store execution and message together."""
-        actor = self._state.actors.get(message.actor)
-        box = self._state.find_box(message.actor)
-        rules.check_fresh(execution, message)
-        rules.check_open(message.actor, actor.status if actor else None)
-        rules.check_room(message.actor, box.queued, max_queued)
-        if self._state.find_execution(execution.key) is not None:
-            raise rules.already_exists("an execution", execution.id)
-        queued = copy_message(
-            replace(message, seq=box.last_seq + 1, state=MessageState.QUEUED, lease_owner=None)
+        await MemoryIntake(self._state).submit(
+            [Submission(execution, message)],
+            now=message.enqueued_at,
+            room=Room(before=max_queued),
         )
-        self._state.boxes[message.actor] = box
-        self._state.put_execution(execution)
-        self._state.seqs[execution.key] = box.last_seq = queued.seq
-        box.messages[queued.seq] = queued
-        heapq.heappush(box.waiting, queued.seq)
-        box.count += 1
-        self._state.count(accepted=1, queued=1)
-        return copy_message(queued)
+        seq = self._state.seqs[execution.key]
+        return copy_message(self._state.boxes[message.actor].messages[seq])
 
     async def claim(self, worker: WorkerKey, revision: int, now: datetime) -> Claim | Refusal:
         """Lease the head of the queue."""
@@ -78,7 +69,8 @@ class MemoryMailbox(Mailbox):
         execution = replace(fresh, worker_id=worker.id, attempt=fresh.attempt + 1)
         self._state.put_execution(execution)
         self._state.put_worker(replace(record, status=WorkerStatus.BUSY))
-        self._state.count(queued=-1, leased=1)
+        self._state.count(leased=1)
+        self._state.move_queued(worker.tenant, -1)
         return Claim(message=copy_message(message), execution=execution, actor=copy_actor(actor))
 
     def _claim_again(self, worker: WorkerKey, actor: Actor | None) -> Claim | None:
@@ -154,7 +146,8 @@ class MemoryMailbox(Mailbox):
         box.messages[seq] = replace(box.messages[seq], state=MessageState.QUEUED, lease_owner=None)
         heapq.heappush(box.waiting, seq)
         self._state.free_worker(run, None)
-        self._state.count(leased=-1, queued=1)
+        self._state.count(leased=-1)
+        self._state.move_queued(key.tenant, 1)
         return True
 
     async def count(self, actor: ActorKey) -> int:

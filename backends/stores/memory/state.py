@@ -7,14 +7,14 @@ values inside are copied on their way in and out, so that nobody can reach into 
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from abaco.domain.actor import Actor, ActorKey
 from abaco.domain.alias import Alias, AliasKey
 from abaco.domain.execution import FINAL, Execution, ExecutionKey, Outcome
-from abaco.domain.ids import ExecutionId, WorkerId
+from abaco.domain.ids import ExecutionId, Tenant, WorkerId
 from abaco.domain.message import Message
 from abaco.domain.nonce import Nonce, NonceId
 from abaco.domain.permission import Level, ObjectKey
@@ -71,6 +71,15 @@ class Result:
 
 
 @dataclass(slots=True)
+class KeptReceipt:
+    """What an idempotency key led to."""
+
+    digest: str
+    execution_ids: tuple[ExecutionId, ...]
+    expires_at: datetime
+
+
+@dataclass(slots=True)
 class Instance:
     """Who serves the store. ``holder`` is None when nobody does."""
 
@@ -100,12 +109,21 @@ class State:
     permissions: dict[ObjectKey, dict[str, Level]] = field(default_factory=dict)
     aliases: dict[AliasKey, Alias] = field(default_factory=dict)
     nonces: dict[NonceId, Nonce] = field(default_factory=dict)
+    #: by actor, user and idempotency key
+    receipts: dict[tuple[ActorKey, str, str], KeptReceipt] = field(default_factory=dict)
+    #: queued messages of all actors of a tenant
+    waiting: Counter[Tenant] = field(default_factory=Counter)
     counters: Counters = field(
         default_factory=lambda: Counters(accepted=0, queued=0, leased=0, final=0)
     )
 
+    def move_queued(self, tenant: Tenant, count: int) -> None:
+        """Count messages that begin to wait, or (below 0) no longer do."""
+        self.waiting[tenant] += count
+        self.count(queued=count)
+
     def count(self, *, accepted: int = 0, queued: int = 0, leased: int = 0, final: int = 0) -> None:
-        """Move the conservation counters."""
+        """Move the conservation counters; for ``queued`` alone there is ``move_queued``."""
         past = self.counters
         self.counters = Counters(
             accepted=past.accepted + accepted,
@@ -157,7 +175,8 @@ class State:
         dropped = [box.messages[heapq.heappop(box.waiting)] for _ in range(box.queued)]
         for message in dropped:
             self.finish(self.executions[key][message.execution_id], outcome)
-        self.count(queued=-len(dropped), final=len(dropped))
+        self.count(final=len(dropped))
+        self.move_queued(key.tenant, -len(dropped))
         return [message.execution_id for message in dropped]
 
     def free_worker(self, execution: Execution, now: datetime | None) -> None:
@@ -181,6 +200,11 @@ class State:
         """Raise NotFoundError unless the object has a map of permissions, that is: exists."""
         if key not in self.permissions:
             raise no_object(key)
+
+    def drop_receipts(self, key: ActorKey) -> None:
+        """Forget an actor's idempotency keys."""
+        for place in [each for each in self.receipts if each[0] == key]:
+            del self.receipts[place]
 
     def unshare(self, key: ObjectKey) -> None:
         """Drop an object's permissions and nonces."""

@@ -13,6 +13,7 @@ from backends.stores.sqlite.aliases import SqliteAliases
 from backends.stores.sqlite.database import open_database
 from backends.stores.sqlite.executions import SqliteExecutions
 from backends.stores.sqlite.instance import SqliteInstance
+from backends.stores.sqlite.intake import SqliteIntake
 from backends.stores.sqlite.logs import SqliteLogs, SqliteResults
 from backends.stores.sqlite.mailbox import SqliteMailbox
 from backends.stores.sqlite.nonces import SqliteNonces
@@ -34,6 +35,7 @@ async def open_stores(settings: Settings, clock: Clock) -> AsyncIterator[Stores]
         yield Stores(
             actors=SqliteActors(database, clock),
             mailbox=SqliteMailbox(database, clock),
+            intake=SqliteIntake(database),
             executions=SqliteExecutions(database),
             workers=SqliteWorkers(database),
             logs=SqliteLogs(database, clock),

@@ -23,6 +23,8 @@ _MOVE_COUNTERS = """
         leased = leased + :leased, final = final + :final
 """
 
+_MOVE_TENANT = "UPDATE tenant_mailboxes SET queued = queued + ? WHERE tenant = ?"
+
 _END_QUEUED = """
     UPDATE executions SET
         status = :status, finish_time = :finish_time, exit_code = :exit_code,
@@ -61,6 +63,8 @@ def move(
     }
     connection.execute(_MOVE_MAILBOX, values)
     connection.execute(_MOVE_COUNTERS, values)
+    if queued and not connection.execute(_MOVE_TENANT, (queued, actor.tenant)).rowcount:
+        connection.execute("INSERT INTO tenant_mailboxes VALUES (?, ?)", (actor.tenant, queued))
 
 
 def drop_queued(

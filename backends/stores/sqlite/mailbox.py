@@ -23,45 +23,19 @@ from abaco.domain.ids import ActorId, ExecutionId, Tenant
 from abaco.domain.message import Message, MessageState
 from abaco.domain.worker import WorkerKey, WorkerStatus
 from abaco.ports.clock import Clock
+from abaco.ports.intake import Room, Submission
 from abaco.ports.store import Claim, Mailbox, Refusal
 from backends.stores import rules
 from backends.stores.sqlite.counts import drop_queued, move
 from backends.stores.sqlite.database import Database
+from backends.stores.sqlite.intake import put_batch, to_rows
 from backends.stores.sqlite.rows import (
-    IF_ABSENT,
-    Values,
     first,
-    fresh_execution_values,
-    insert_sql,
-    message_values,
     outcome_values,
     to_actor,
     to_execution,
     to_message,
 )
-
-_INSERT_EXECUTION = insert_sql(
-    "executions",
-    (
-        "tenant", "actor_id", "id", "api_server", "executor", "message_received_time",
-        "message_seq",
-    ),
-    on_conflict=IF_ABSENT,
-)  # fmt: skip
-_INSERT_MESSAGE = insert_sql(
-    "messages",
-    (
-        "tenant", "actor_id", "seq", "execution_id", "state", "lease_owner", "body",
-        "content_type", "username", "api_server", "enqueued_at", "environment", "jwt_header",
-        "revision",
-    ),
-)  # fmt: skip
-
-_FIND_OPEN_BOX = """
-    SELECT a.status, m.queued, m.last_seq
-    FROM actors AS a JOIN mailboxes AS m ON m.tenant = a.tenant AND m.actor_id = a.id
-    WHERE a.tenant = ? AND a.id = ?
-"""
 
 _FIND_CLAIMANT = """
     SELECT a.*, json_extract(a.definition, '$.stateless') AS stateless, m.queued, m.leased,
@@ -124,13 +98,9 @@ class SqliteMailbox(Mailbox):
         """Store execution and message together."""
         rules.check_fresh(execution, message)
         queued = replace(message, state=MessageState.QUEUED, lease_owner=None)
-        seq = await self._database.write(
-            _submit,
-            execution.key,
-            fresh_execution_values(execution, 0),
-            message_values(queued),
-            max_queued,
-        )
+        (row,) = to_rows([Submission(execution, queued)])
+        room = Room(before=max_queued)
+        seq = await self._database.write(put_batch, execution.key.actor, [row], room)
         return replace(queued, seq=seq)
 
     async def claim(self, worker: WorkerKey, revision: int, now: datetime) -> Claim | Refusal:
@@ -167,26 +137,6 @@ class SqliteMailbox(Mailbox):
     async def backlog(self) -> Mapping[ActorKey, int]:
         """Return the queued count of every actor that has queued messages."""
         return await self._database.read(_backlog)
-
-
-def _submit(
-    connection: sqlite3.Connection,
-    key: ExecutionKey,
-    execution: Values,
-    message: Values,
-    max_queued: int | None,
-) -> int:
-    box = first(connection.execute(_FIND_OPEN_BOX, key.actor))
-    rules.check_open(key.actor, None if box is None else ActorStatus(box["status"]))
-    assert box is not None  # noqa: S101 - the actor is there, and its mailbox with it
-    rules.check_room(key.actor, box["queued"], max_queued)
-    seq: int = box["last_seq"] + 1
-    row = {**execution, "message_seq": seq}
-    if not connection.execute(_INSERT_EXECUTION, row).rowcount:
-        raise rules.already_exists("an execution", key.id)
-    connection.execute(_INSERT_MESSAGE, {**message, "seq": seq})
-    move(connection, key.actor, accepted=1, queued=1)
-    return seq
 
 
 def _claim(connection: sqlite3.Connection, worker: WorkerKey, revision: int) -> Claim | Refusal:

@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from abaco.errors import ConfigError
+from backends.stores.sqlite.schema_intake import INTAKE
 
 Step = Sequence[str]
 
@@ -237,7 +238,7 @@ _SHARING: Step = (
 )
 
 #: step n leads from version n to version n + 1
-MIGRATIONS: Sequence[Step] = (_FIRST, _SHARING)
+MIGRATIONS: Sequence[Step] = (_FIRST, _SHARING, INTAKE)
 
 
 def migrate(connection: sqlite3.Connection, steps: Sequence[Step] = MIGRATIONS) -> None:

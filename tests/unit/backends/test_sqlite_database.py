@@ -15,8 +15,9 @@ import pytest
 
 from abaco.errors import ConfigError, StoreError, StoreUnavailableError
 from backends.stores.sqlite.database import OLDEST_SQLITE, Database, open_database, prepare
-from tests.support.records import NOON, SteppedClock, an_actor, at
+from tests.support.records import NOON, SteppedClock, a_retry_key, an_actor, at
 from tests.support.stores import (
+    a_batch,
     add_worker,
     check_conservation,
     claim,
@@ -221,6 +222,7 @@ async def test_delete_leaves_no_row_behind_but_the_accounts(tmp_path: Path) -> N
         actor = await insert_actor(stores)
         await add_worker(stores, actor)
         key = (await submit(stores, actor))[0].key
+        await stores.intake.submit(a_batch(actor), now=NOON, key=a_retry_key())
         await stores.logs.append(key, 0, b"text", max_bytes=9, expires_at=None)
         await stores.results.push(key, b"result", expires_at=at(60))
         await stores.actors.delete(actor.key)
@@ -232,8 +234,9 @@ async def test_delete_leaves_no_row_behind_but_the_accounts(tmp_path: Path) -> N
             if not name.startswith("sqlite_")
         }
     assert {name: count for name, count in rows.items() if count} == {
-        "executions": 1,
+        "executions": 2,
         "mailboxes": 1,
+        "tenant_mailboxes": 1,
         "counters": 1,
         "instance": 1,
     }

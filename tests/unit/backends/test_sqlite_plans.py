@@ -16,12 +16,14 @@ from abaco.domain.execution import HaltReason
 from abaco.domain.permission import Level, ObjectKey, ObjectKind
 from abaco.domain.worker import WorkerStatus
 from abaco.errors import ForbiddenError
+from abaco.ports.intake import Room, Submission
 from abaco.ports.store import Stores
 from backends.stores.sqlite.actors import SqliteActors
 from backends.stores.sqlite.aliases import SqliteAliases
 from backends.stores.sqlite.database import Database, connect, open_database
 from backends.stores.sqlite.executions import SqliteExecutions
 from backends.stores.sqlite.instance import SqliteInstance
+from backends.stores.sqlite.intake import SqliteIntake
 from backends.stores.sqlite.logs import SqliteLogs, SqliteResults
 from backends.stores.sqlite.mailbox import SqliteMailbox
 from backends.stores.sqlite.nonces import SqliteNonces
@@ -32,6 +34,7 @@ from tests.support.records import (
     SteppedClock,
     a_definition,
     a_message,
+    a_retry_key,
     a_worker,
     an_actor,
     an_error_outcome,
@@ -41,6 +44,7 @@ from tests.support.records import (
     new_id,
 )
 from tests.support.stores import (
+    a_batch,
     add_worker,
     claim,
     insert_actor,
@@ -75,6 +79,7 @@ def stores(database: Database) -> Stores:
     return Stores(
         actors=SqliteActors(database, clock),
         mailbox=SqliteMailbox(database, clock),
+        intake=SqliteIntake(database),
         executions=SqliteExecutions(database),
         workers=SqliteWorkers(database),
         logs=SqliteLogs(database, clock),
@@ -130,6 +135,16 @@ async def _sharing(stores: Stores, actor: Actor) -> None:
     await stores.aliases.delete(other.key)
 
 
+async def _take_in(stores: Stores, actor: Actor) -> None:
+    """Accept a batch, a repeat of it, and forget its key."""
+    for _ in range(2):
+        await stores.intake.submit(
+            a_batch(actor, 2), now=NOON, room=Room(actor=99, tenant=99), key=a_retry_key()
+        )
+    await stores.intake.waiting(actor.tenant)
+    await stores.intake.expire(at(9999))
+
+
 async def _everything(stores: Stores) -> None:
     """Call every method of every port, each with effect."""
     actor = await insert_actor(stores)
@@ -154,6 +169,7 @@ async def _everything(stores: Stores) -> None:
     await stores.results.pop(run.key, NOON)
     await stores.results.expire(at(9))
     await stores.mailbox.finalize(run.key, 2, an_outcome(), now=NOON)
+    await _take_in(stores, actor)
     await stores.executions.get(run.key)
     await stores.workers.get(worker.key)
     await stores.workers.touch([worker.key], NOON)
@@ -248,7 +264,8 @@ async def _grow(stores: Stores, database: Database, actor: Actor, count: int) ->
 
     async def add(owner: Actor, number: int) -> None:
         execution = an_execution(owner, message_received_time=at(number))
-        await stores.mailbox.submit(execution, a_message(execution))
+        batch = [Submission(execution, a_message(execution))]
+        await stores.intake.submit(batch, now=NOON, key=a_retry_key(new_id()))
 
     for owner in (actor, await insert_actor(stores)):
         await asyncio.gather(*(add(owner, number) for number in range(count)))
@@ -291,8 +308,14 @@ async def test_work_does_not_grow_with_history_or_queue(stores: Stores, database
         execution = an_execution(actor, message_received_time=at(10**6))
         await stores.mailbox.submit(execution, a_message(execution))
 
+    async def take_in() -> None:
+        key = a_retry_key(new_id())
+        await stores.intake.submit(a_batch(actor), now=NOON, room=Room(tenant=10**6), key=key)
+        await stores.intake.expire(NOON)
+
     calls: dict[str, Callable[[], Awaitable[Any]]] = {
         "submit": add,
+        "take in": take_in,
         "run": run,
         "totals": lambda: stores.executions.totals(actor.key),
         "counters": stores.executions.counters,
