@@ -199,6 +199,8 @@ def render_nonce(nonce: Nonce, actor_id: ActorId, case: Case) -> dict[str, Any]:
         "create_time": render_time(nonce.create_time),
         "last_use_time": _time_or_word(nonce.last_use_time),
         "description": nonce.description,
+        # not a key of the older Abaco: there only where it was asked for
+        **({"expires_at": render_time(nonce.expires_at)} if nonce.expires_at else {}),
         "_links": {
             "self": f"{opened}/nonces/{nonce.id}",
             "owner": _profile_url(nonce.api_server, nonce.owner),

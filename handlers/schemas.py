@@ -96,6 +96,7 @@ class NonceRequest(RequestModel):
     level: fields.Text = Level.EXECUTE.name
     max_uses: fields.Integer = UNLIMITED
     description: fields.Text = ""
+    expires_in: fields.Integer | None = None
 
     def draft(self) -> NonceDraft:
         """Return what the client asked for, for the operations."""

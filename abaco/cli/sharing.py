@@ -116,6 +116,7 @@ def list_nonces(session: Session, target: str, *, alias: bool) -> None:
 @_alias_option
 @click.option("--level", type=_LEVELS, help="What it allows; EXECUTE when not given.")
 @click.option("--max-uses", type=click.IntRange(min=1), help="Requests it is good for.")
+@click.option("--expires-in", type=click.IntRange(min=1), help="Seconds it is good for.")
 @click.option("--description", help="For people.")
 @client_options()
 def create_nonce(
@@ -125,6 +126,7 @@ def create_nonce(
     alias: bool,
     level: str | None,
     max_uses: int | None,
+    expires_in: int | None,
     description: str | None,
 ) -> None:
     r"""Make a nonce for TARGET, an actor, and print it.
@@ -137,6 +139,7 @@ def create_nonce(
     given = {
         "level": level,
         "max_uses": max_uses,
+        "expires_in": expires_in,
         "description": description,
     }
     body = {name: value for name, value in given.items() if value is not None}

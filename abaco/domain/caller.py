@@ -47,6 +47,7 @@ class Caller:
     Attributes:
         jwt_header: The request header that carried the proof, if there was one.
         nonce_level: Level of the nonce that was redeemed for this request; None without one.
+        is_nonce_limited: Whether that nonce ends, by its uses or by time.
 
     """
 
@@ -56,6 +57,7 @@ class Caller:
     api_server: str
     jwt_header: str | None = None
     nonce_level: Level | None = None
+    is_nonce_limited: bool = False
 
     @property
     def is_admin(self) -> bool:

@@ -23,21 +23,31 @@ MAX_NONCE_LENGTH = 256
 
 MAX_DESCRIPTION_LENGTH = 4096
 
+#: more uses are as good as no limit
+MAX_USES = 1_000_000_000
+
+#: seconds of the longest life that is not for ever
+MAX_LIFE_S = 10 * 366 * 86_400
+
 
 def tenant_of(nonce_id: str) -> Tenant:
     """Return the tenant a nonce belongs to; empty when the text cannot be a nonce."""
     return Tenant(nonce_id.rpartition("_")[0])
 
 
-def check_nonce(target: ObjectKey, level: Level, max_uses: int, description: str) -> None:
-    """Refuse a nonce that cannot be made.
+def check_nonce(
+    target: ObjectKey, level: Level, max_uses: int, description: str, expires_in: int | None
+) -> None:
+    """Refuse a nonce that cannot be made; ``expires_in`` is seconds, None for ever.
 
     Raises:
         InvalidInputError: Names the field.
 
     """
-    if max_uses < 1 and max_uses != UNLIMITED:
-        raise InvalidInputError("must be 1 or more, or -1 for no limit", field="max_uses")
+    if not (1 <= max_uses <= MAX_USES or max_uses == UNLIMITED):
+        raise InvalidInputError(f"must be 1 to {MAX_USES}, or -1 for no limit", field="max_uses")
+    if expires_in is not None and not 1 <= expires_in <= MAX_LIFE_S:
+        raise InvalidInputError(f"must be 1 to {MAX_LIFE_S} seconds", field="expires_in")
     if target.kind is ObjectKind.ALIAS and level > Level.EXECUTE:
         raise InvalidInputError("nonces of an alias go up to EXECUTE", field="level")
     if len(description) > MAX_DESCRIPTION_LENGTH:
@@ -53,6 +63,7 @@ class Nonce:
         target: The actor or alias it opens; with no other can it be used.
         roles: Of its owner when it was made; they apply when it is redeemed.
         remaining_uses: -1 for ever, else counted down to 0.
+        expires_at: From then on it opens nothing; None for ever.
 
     """
 
@@ -69,3 +80,4 @@ class Nonce:
     current_uses: int = 0
     remaining_uses: int = UNLIMITED
     last_use_time: datetime | None = None
+    expires_at: datetime | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from datetime import timedelta
 
 from abaco.domain.caller import ALL_ROLE, Caller
 from abaco.domain.nonce import (
@@ -31,6 +32,8 @@ class NonceDraft:
     level: str = Level.EXECUTE.name
     max_uses: int = UNLIMITED
     description: str = ""
+    #: seconds; None for ever
+    expires_in: int | None = None
 
 
 async def create(services: Services, caller: Caller, target: ObjectKey, draft: NonceDraft) -> Nonce:
@@ -38,13 +41,16 @@ async def create(services: Services, caller: Caller, target: ObjectKey, draft: N
 
     Raises:
         InvalidInputError: Names the field.
-        ForbiddenError: The caller holds a nonce itself, of a lower level.
+        ForbiddenError: The caller holds a nonce itself, of a lower level or with a limit.
 
     """
     level = parse_level(draft.level)
-    check_nonce(target, level, draft.max_uses, draft.description)
+    check_nonce(target, level, draft.max_uses, draft.description, draft.expires_in)
     if caller.nonce_level is not None and level > caller.nonce_level:
         raise ForbiddenError("a nonce may not make nonces above its own level")
+    if caller.is_nonce_limited:
+        raise ForbiddenError("a nonce with a limit of uses or time may not make nonces")
+    now = services.clock.now()
     nonce = Nonce(
         id=NonceId(f"{target.tenant}_{secrets.token_hex(NONCE_BYTES)}"),
         tenant=target.tenant,
@@ -53,10 +59,11 @@ async def create(services: Services, caller: Caller, target: ObjectKey, draft: N
         roles=tuple(sorted(caller.roles)),
         level=level,
         api_server=caller.api_server,
-        create_time=services.clock.now(),
+        create_time=now,
         description=draft.description,
         max_uses=draft.max_uses,
         remaining_uses=draft.max_uses,
+        expires_at=None if draft.expires_in is None else now + timedelta(seconds=draft.expires_in),
     )
     await services.stores.nonces.insert(nonce)
     return nonce
@@ -134,6 +141,7 @@ async def redeem(
         roles=_roles_now(services, nonce),
         api_server=api_server_of(services.settings, nonce.tenant),
         nonce_level=nonce.level,
+        is_nonce_limited=nonce.max_uses != UNLIMITED or nonce.expires_at is not None,
     )
 
 

@@ -6,6 +6,7 @@ No text here repeats a nonce: who may read a log or an answer must not be able t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from abaco.domain.alias import AliasKey
 from abaco.domain.nonce import Nonce
@@ -50,12 +51,19 @@ def check_nonce(nonce: Nonce) -> None:
         raise ValueError("a nonce belongs to the tenant of its target")
 
 
-def may_redeem(nonce: Nonce, target: ObjectKey, needed: Level) -> bool:
-    """Tell whether a nonce has a use left and is good for this."""
-    return nonce.target == target and nonce.level >= needed and nonce.remaining_uses != 0
+def may_redeem(nonce: Nonce, target: ObjectKey, needed: Level, now: datetime) -> bool:
+    """Tell whether a nonce has a use left and is good for this now."""
+    is_good = nonce.target == target and nonce.level >= needed and nonce.remaining_uses != 0
+    return is_good and not _has_expired(nonce, now)
 
 
-def refuse_redeem(nonce: Nonce | None, target: ObjectKey, needed: Level) -> RequestError:
+def _has_expired(nonce: Nonce, now: datetime) -> bool:
+    return nonce.expires_at is not None and nonce.expires_at <= now
+
+
+def refuse_redeem(
+    nonce: Nonce | None, target: ObjectKey, needed: Level, now: datetime
+) -> RequestError:
     """Say why a nonce, None when absent, may not be redeemed."""
     if nonce is None or nonce.target != target:
         return no_nonce()
@@ -63,4 +71,6 @@ def refuse_redeem(nonce: Nonce | None, target: ObjectKey, needed: Level) -> Requ
         return ForbiddenError(
             f"the level of this nonce is {nonce.level.name}, {needed.name} is needed"
         )
+    if _has_expired(nonce, now):
+        return ForbiddenError("this nonce has expired")
     return ForbiddenError("this nonce has no uses left")

@@ -115,6 +115,18 @@ async def test_a_limited_nonce_ends(stores: Stores) -> None:
     assert (used.max_uses, used.last_use_time) == (2, at(2))
 
 
+async def test_a_nonce_expires(stores: Stores) -> None:
+    target = (await insert_actor(stores)).key.shared
+    nonce = await insert_nonce(stores, target, max_uses=2, expires_at=at(10))
+    assert await stores.nonces.get(nonce.id) == nonce
+    assert (await stores.nonces.redeem(nonce.id, target, Level.READ, at(9.999))).current_uses == 1
+    used = await stores.nonces.get(nonce.id)
+    for seconds in (10, 11):
+        with pytest.raises(ForbiddenError, match="expired"):
+            await stores.nonces.redeem(nonce.id, target, Level.READ, at(seconds))
+    assert await stores.nonces.get(nonce.id) == used
+
+
 @pytest.mark.parametrize("level", Level)
 @pytest.mark.parametrize("needed", Level)
 async def test_a_level_too_low_uses_nothing_up(stores: Stores, level: Level, needed: Level) -> None:

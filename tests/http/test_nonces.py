@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 
 import pytest
 
@@ -145,6 +146,25 @@ class TestUsing:
             assert use(site, "GET", path, nonce).status == 200
         assert "no uses left" in use(site, "GET", path, nonce).error
         assert uses(site, path, nonce) == (3, 0)
+
+    def test_for_a_time(self, site, path):
+        reply = site.post(
+            f"{path}/nonces", json_body={site.name("expires_in"): 1, "level": "READ"}
+        ).result
+        assert site.name("expires_at") in reply
+        assert use(site, "GET", path, reply["id"]).status == 200
+        time.sleep(1.05)
+        assert "expired" in use(site, "GET", path, reply["id"]).error
+
+    @pytest.mark.parametrize("value", [0, -1, 10**12, "soon", 1.5])
+    def test_for_no_time(self, site, path, value):
+        wanted = {site.name("expires_in"): value}
+        assert site.name("expires_in") in site.post(f"{path}/nonces", json_body=wanted).error
+
+    @pytest.mark.parametrize("limit", [{"max_uses": 5}, {"expires_in": 60}])
+    def test_one_with_a_limit_makes_no_others(self, site, path, limit):
+        nonce = make(site, path, level="UPDATE", **limit)
+        assert "limit" in use(site, "POST", f"{path}/nonces", nonce).error
 
     def test_every_request_counts_once_even_when_it_fails(self, site, path):
         nonce = make(site, path, max_uses=5)

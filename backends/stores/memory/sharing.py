@@ -128,8 +128,8 @@ class MemoryNonces(NonceStore):
     ) -> Nonce:
         """Use it once and return it as it is then."""
         nonce = self._nonces.get(nonce_id)
-        if nonce is None or not sharing_rules.may_redeem(nonce, target, needed):
-            raise sharing_rules.refuse_redeem(nonce, target, needed)
+        if nonce is None or not sharing_rules.may_redeem(nonce, target, needed, now):
+            raise sharing_rules.refuse_redeem(nonce, target, needed, now)
         is_limited = nonce.remaining_uses != UNLIMITED
         self._nonces[nonce_id] = replace(
             nonce,

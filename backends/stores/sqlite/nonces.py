@@ -19,6 +19,7 @@ _REDEEM = """
     UPDATE nonces SET current_uses = current_uses + 1,
         remaining_uses = remaining_uses - (remaining_uses > 0), last_use_time = ?
     WHERE id = ? AND kind = ? AND tenant = ? AND name = ? AND level >= ? AND remaining_uses <> 0
+        AND (expires_at IS NULL OR expires_at > ?)
     RETURNING *
 """
 
@@ -88,9 +89,10 @@ def _list(connection: sqlite3.Connection, target: ObjectKey) -> list[Nonce]:
 def _redeem(
     connection: sqlite3.Connection, nonce_id: NonceId, target: ObjectKey, needed: Level, now: int
 ) -> Nonce:
-    row = first(connection.execute(_REDEEM, (now, nonce_id, *target, int(needed))))
+    row = first(connection.execute(_REDEEM, (now, nonce_id, *target, int(needed), now)))
     if row is None:
-        raise sharing_rules.refuse_redeem(_find(connection, nonce_id), target, needed)
+        found = _find(connection, nonce_id)
+        raise sharing_rules.refuse_redeem(found, target, needed, rules.from_micros(now))
     return to_nonce(row)
 
 

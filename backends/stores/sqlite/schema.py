@@ -237,8 +237,10 @@ _SHARING: Step = (
     "CREATE INDEX nonces_of_target ON nonces (kind, tenant, name, create_time, id)",
 )
 
+_NONCE_LIFE: Step = ("ALTER TABLE nonces ADD COLUMN expires_at INTEGER",)
+
 #: step n leads from version n to version n + 1
-MIGRATIONS: Sequence[Step] = (_FIRST, _SHARING, INTAKE)
+MIGRATIONS: Sequence[Step] = (_FIRST, _SHARING, INTAKE, _NONCE_LIFE)
 
 
 def migrate(connection: sqlite3.Connection, steps: Sequence[Step] = MIGRATIONS) -> None:

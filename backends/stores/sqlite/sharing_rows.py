@@ -28,6 +28,7 @@ INSERT_NONCE = insert_sql(
     (
         "id", "kind", "tenant", "name", "owner", "roles", "level", "api_server", "create_time",
         "description", "max_uses", "current_uses", "remaining_uses", "last_use_time",
+        "expires_at",
     ),
     on_conflict=IF_ABSENT,
 )  # fmt: skip
@@ -74,6 +75,7 @@ def nonce_values(nonce: Nonce) -> Values:
         "current_uses": nonce.current_uses,
         "remaining_uses": nonce.remaining_uses,
         "last_use_time": micros_or_none(nonce.last_use_time),
+        "expires_at": micros_or_none(nonce.expires_at),
     }
 
 
@@ -94,4 +96,5 @@ def to_nonce(row: sqlite3.Row) -> Nonce:
         current_uses=row["current_uses"],
         remaining_uses=row["remaining_uses"],
         last_use_time=time_or_none(row["last_use_time"]),
+        expires_at=time_or_none(row["expires_at"]),
     )

@@ -215,8 +215,8 @@ async def test_a_database_of_a_newer_program_stops_the_start(old_file: Path) -> 
         "UPDATE messages SET execution_id = 'nobody'",
         "UPDATE permissions SET level = 4",
         "UPDATE permissions SET level = NULL",
-        "INSERT INTO nonces VALUES ('n', '', '', '', '', '', -1, '', 0, '', 1, 0, 1, NULL)",
-        "INSERT INTO nonces VALUES ('n', '', '', '', '', '', 1, '', 0, '', 1, 0, -2, NULL)",
+        "INSERT INTO nonces VALUES ('n', '', '', '', '', '', -1, '', 0, '', 1, 0, 1, NULL, NULL)",
+        "INSERT INTO nonces VALUES ('n', '', '', '', '', '', 1, '', 0, '', 1, 0, -2, NULL, NULL)",
     ],
 )
 def test_the_schema_itself_refuses_what_must_not_be(

@@ -26,7 +26,7 @@ from abaco.domain.caller import (
     Caller,
 )
 from abaco.domain.ids import ActorId, Tenant, encode_id, is_id
-from abaco.domain.nonce import MAX_DESCRIPTION_LENGTH, UNLIMITED, check_nonce, tenant_of
+from abaco.domain.nonce import MAX_DESCRIPTION_LENGTH, MAX_LIFE_S, UNLIMITED, check_nonce, tenant_of
 from abaco.domain.permission import (
     MAX_USER_LENGTH,
     WORLD,
@@ -137,23 +137,29 @@ class TestAliasNames:
 
 
 class TestNonces:
-    @pytest.mark.parametrize("max_uses", [UNLIMITED, 1, 2, 10**18])
+    @pytest.mark.parametrize("max_uses", [UNLIMITED, 1, 2, 10**9])
     @pytest.mark.parametrize("level", Level)
     def test_of_an_actor(self, level: Level, max_uses: int) -> None:
-        check_nonce(ACTOR, level, max_uses, "d" * MAX_DESCRIPTION_LENGTH)
+        check_nonce(ACTOR, level, max_uses, "d" * MAX_DESCRIPTION_LENGTH, None)
 
-    @pytest.mark.parametrize("max_uses", [0, -2, -(10**9)])
+    @pytest.mark.parametrize("max_uses", [0, -2, -(10**9), 10**9 + 1, 2**63])
     def test_no_uses(self, max_uses: int) -> None:
-        refused("max_uses", check_nonce, ACTOR, Level.READ, max_uses, "")
+        refused("max_uses", check_nonce, ACTOR, Level.READ, max_uses, "", None)
 
     def test_of_an_alias(self) -> None:
         for level in (Level.NONE, Level.READ, Level.EXECUTE):
-            check_nonce(ALIAS, level, 1, "")
-        refused("level", check_nonce, ALIAS, Level.UPDATE, 1, "")
+            check_nonce(ALIAS, level, 1, "", None)
+        refused("level", check_nonce, ALIAS, Level.UPDATE, 1, "", None)
+
+    def test_lives(self) -> None:
+        for seconds in (1, 3600, MAX_LIFE_S):
+            check_nonce(ACTOR, Level.READ, 1, "", seconds)
+        for seconds in (0, -1, MAX_LIFE_S + 1):
+            refused("expires_in", check_nonce, ACTOR, Level.READ, 1, "", seconds)
 
     def test_a_story_is_no_description(self) -> None:
         text = "d" * (MAX_DESCRIPTION_LENGTH + 1)
-        refused("description", check_nonce, ACTOR, Level.READ, 1, text)
+        refused("description", check_nonce, ACTOR, Level.READ, 1, text, None)
 
     @pytest.mark.parametrize(
         ("nonce", "tenant"),
