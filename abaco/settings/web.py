@@ -21,6 +21,9 @@ from pydantic_core import PydanticCustomError
 from abaco.domain.ids import DEFAULT_SALT
 from abaco.settings.section import Section
 
+#: a shorter key no longer proves anything. Source: NIST SP 800-131A, 2015
+MIN_RSA_BITS = 2048
+
 
 class WebSettings(Section):
     """The HTTP API."""
@@ -50,7 +53,9 @@ class WebSettings(Section):
     apim_public_key: str | None = Field(
         None,
         description="RSA public key for jwt: base64 of its DER form, one line, no armour.",
-        json_schema_extra={"allowed": "the base64 of an RSA public key in DER form"},
+        json_schema_extra={
+            "allowed": "the base64 of an RSA public key in DER form, of 2048 bits or more"
+        },
     )
     trusted_gateways: str | None = Field(
         None,
@@ -168,6 +173,8 @@ class WebSettings(Section):
             raise ValueError(str(error)) from error
         if not isinstance(key, RSAPublicKey):
             raise ValueError(f"not RSA but {type(key).__name__}")
+        if key.key_size < MIN_RSA_BITS:
+            raise ValueError(f"{key.key_size} bits, which can be broken")
         return text
 
     @model_validator(mode="after")

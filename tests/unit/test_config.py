@@ -307,6 +307,11 @@ class TestMistakes:
         assert "environment variable logs_level" in text
         assert "--driver" in text
 
+    def test_a_key_that_is_too_short(self, read):
+        key = der_text(rsa.generate_private_key(public_exponent=65537, key_size=1024))
+        text = fault(read, f"[web]\napim_public_key: {key}\n")
+        assert "1024 bits" in text or "2048 bits" in text
+
     def test_a_key_that_is_not_rsa(self, read):
         key = der_text(ec.generate_private_key(ec.SECP256R1()))
         assert "RSA" in fault(read, f"[web]\napim_public_key: {key}\n")
