@@ -16,6 +16,14 @@ from handlers.actors import ActorHandler, ActorsHandler
 from handlers.aliases import AliasesHandler, AliasHandler
 from handlers.auth import make_authenticator
 from handlers.base import BaseHandler, TooLargeHandler, UnknownPathHandler, log_request
+from handlers.description import describe, dialect_of
+from handlers.docs import (
+    AssetHandler,
+    DescriptionHandler,
+    PageHandler,
+    load_assets,
+    load_page,
+)
 from handlers.executions import ExecutionHandler, ExecutionsHandler, LogsHandler, ResultsHandler
 from handlers.intake import BoundedIntake
 from handlers.messages import MessagesHandler
@@ -83,11 +91,14 @@ ROUTES: tuple[Route, ...] = (
     Route(f"{_ACTOR}/workers/([^/]+)", WorkerHandler, {"GET": _READ, "DELETE": _UPDATE}),
 )
 
-#: for whoever operates the service
+#: open to everybody: for whoever operates the service, or wants to know what it offers
 OPERATING: tuple[Route, ...] = (
     Route("/health", HealthHandler, {"GET": _OPEN}),
     Route("/ready", ReadyHandler, {"GET": _OPEN}),
     Route("/metrics", MetricsHandler, {"GET": _OPEN}),
+    Route("/openapi.json", DescriptionHandler, {"GET": _OPEN}),
+    Route("/docs", PageHandler, {"GET": _OPEN}),
+    Route("/docs/([^/]+)", AssetHandler, {"GET": _OPEN}),
 )
 
 _SLASHES = re.compile("/{2,}")
@@ -135,6 +146,9 @@ def make_application(services: Services, *, agents: AgentReports, checks: Checks
         checks: Finds out whether store and engine can be reached.
 
     """
+    # Whatever is wrong with them shows at the start.
+    load_assets()
+    load_page()
     common = {
         "services": services,
         "authenticator": make_authenticator(services.settings, services.clock.now),
@@ -142,6 +156,7 @@ def make_application(services: Services, *, agents: AgentReports, checks: Checks
     more: Mapping[type[BaseHandler], dict[str, Any]] = {
         HealthHandler: {"agents": agents},
         ReadyHandler: {"agents": agents, "checks": checks},
+        DescriptionHandler: {"description": describe(dialect_of(services.settings.web))},
     }
     routes: list[Any] = [
         (path, handler, {**common, "rights": rights, **more.get(handler, {})})

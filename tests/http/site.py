@@ -33,9 +33,11 @@ from backends.system import RandomIds, SystemClock
 from backends.tokens.select import open_tokens
 from backends.vault import ephemeral_vault
 from handlers.auth import ROLE_CLAIM, USER_CLAIM
+from handlers.description import dialect_of
 from handlers.routes import make_application
 from handlers.server import make_server
 from handlers.spelling import spell
+from tests.support.conformity import conformity
 from tests.support.player import Player
 
 TENANT = "DEV-DEVELOP"
@@ -219,7 +221,7 @@ class Site:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
-        """Send a request and take the response."""
+        """Send a request and take the response; both must be as the interface is described."""
         sent = HTTPHeaders()
         if user is not None and self.settings.web.access_control == "jwt":
             sent[f"X-Jwt-Assertion-{tenant}"] = make_token(user)
@@ -236,6 +238,9 @@ class Site:
             body=body,
             allow_nonstandard_methods=True,
             raise_error=False,
+        )
+        conformity(dialect_of(self.settings.web)).check(
+            method, path, sent, body or b"", response.code, response.headers, response.body
         )
         return Reply(response.code, response.headers, response.body)
 
