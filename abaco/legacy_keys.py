@@ -98,7 +98,6 @@ NOT_YET: tuple[LegacyKey, ...] = (
     *_keys("runtime", "updates always let a running execution end", "update_running"),
     *_keys("runtime", "retention comes in a later release", "execution_retention_days"),
     *_keys("runtime", _MOUNTS, "actor_ca_bundle"),
-    *_keys("runtime", "quotas come in a later release", "max_mailbox"),
 )
 
 #: old or second name -> the key it sets; the new name wins when both are given

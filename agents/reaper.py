@@ -17,7 +17,7 @@ BATCH = 500
 
 
 class Reaper:
-    """One round a minute: expired logs and results, containers of no live attempt."""
+    """One round a minute: expired logs, results and keys, containers of no live attempt."""
 
     def __init__(self, kit: Kit) -> None:
         self._kit = kit
@@ -25,7 +25,8 @@ class Reaper:
     async def round(self) -> None:
         """Reap once."""
         now = self._kit.clock.now()
-        for store in (self._kit.stores.logs, self._kit.stores.results):
+        stores = self._kit.stores
+        for store in (stores.logs, stores.results, stores.intake):
             while await store.expire(now, limit=BATCH) == BATCH:
                 pass
         if not self._kit.engine.is_up:

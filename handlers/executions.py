@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from abaco.operations import executions, logs
 from handlers.base import BaseHandler
+from handlers.intake_schemas import read_follow, read_offset, read_wait
 from handlers.listing import ListHandler
 from handlers.parameters import BINARY_TYPE
 from handlers.rendering import render_execution, render_item, render_logs, render_summary
+from handlers.streams import stream_log
 
 
 class ExecutionsHandler(ListHandler):
@@ -28,8 +30,12 @@ class ExecutionHandler(BaseHandler):
     """One execution."""
 
     async def get(self, aid: str, execution_id: str) -> None:
-        """Show it."""
-        execution = await executions.get(self.services, self.actor, execution_id)
+        """Show it; with ``wait`` as soon as it is final, or when the time is up."""
+        wait_s = read_wait(self.query(), limit_s=self.services.settings.web.max_wait)
+        async with self.while_connected():
+            execution = await executions.await_final(
+                self.services, self.actor, execution_id, timeout_s=wait_s or 0
+            )
         result = render_execution(execution, self.case)
         self.reply(result, "Actor execution retrieved successfully.")
 
@@ -43,10 +49,24 @@ class LogsHandler(BaseHandler):
     """An execution's log."""
 
     async def get(self, aid: str, execution_id: str) -> None:
-        """Show it, as far as it goes."""
-        self.refuse_search()
+        """Show it as far as it goes, or with ``follow`` as it grows."""
+        is_followed = read_follow(self.query())
+        if is_followed:
+            await self._follow(execution_id)
+            return
+        if is_followed is None:
+            self.refuse_search()
         execution, text = await logs.read(self.services, self.actor, execution_id)
         self.reply(render_logs(self.actor, execution, text), "Logs retrieved successfully.")
+
+    async def _follow(self, execution_id: str) -> None:
+        offset = read_offset(self.request.headers)
+        execution = await executions.get(self.services, self.actor, execution_id)
+        if offset is None:
+            self.clear_header("Content-Type")
+            self.set_status(204)
+            return
+        await stream_log(self, execution, offset)
 
 
 class ResultsHandler(BaseHandler):

@@ -14,7 +14,13 @@ _INTEGER = re.compile(r"\s*[+-]?[0-9]{1,19}\s*")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
-def _text(value: Any) -> str:
+def to_text(value: Any) -> str:
+    """Read a string as the wire spells it.
+
+    Raises:
+        ValueError: It is none.
+
+    """
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError("must be a string")
     text = str(value)
@@ -61,12 +67,12 @@ def _mapping(value: Any) -> dict[str, Any]:
 def _texts(value: Any) -> tuple[str, ...]:
     items = value if isinstance(value, list) else [value]
     try:
-        return tuple(_text(item) for item in items)
+        return tuple(to_text(item) for item in items)
     except ValueError as error:
         raise ValueError("must be a list of strings") from error
 
 
-Text = Annotated[str, BeforeValidator(_text)]
+Text = Annotated[str, BeforeValidator(to_text)]
 Integer = Annotated[int, BeforeValidator(_integer)]
 Boolean = Annotated[bool, BeforeValidator(to_boolean)]
 Mapping = Annotated[dict[str, Any], BeforeValidator(_mapping)]

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from abaco.operations import messages
+from abaco.operations import messages, throttle
 from handlers.base import BaseHandler
+from handlers.intake_schemas import read_key
 from handlers.parameters import BINARY_TYPE
 from handlers.rendering import render_mailbox, render_posted
 from handlers.schemas import read_message, read_synchronous
 from handlers.spelling import dress
 
 HTML_TYPE = "text/html; charset=utf-8"
+
+
+def mark_replay(handler: BaseHandler, *, is_replay: bool) -> None:
+    """Tell the client of an answer that it is about an earlier request."""
+    if is_replay:
+        handler.set_header("Idempotency-Replayed", "true")
 
 
 class MessagesHandler(BaseHandler):
@@ -25,10 +32,14 @@ class MessagesHandler(BaseHandler):
         """Accept a message; synchronous ones are answered with what came of it."""
         query = self.query()
         post = read_message(self.body(), query)
-        if read_synchronous(query):
-            await self._wait(post)
+        key = read_key(self.request.headers)
+        is_synchronous = read_synchronous(query)
+        throttle.spend(self.services, self.actor.key, 1)
+        if is_synchronous:
+            await self._wait(post, key)
             return
-        posted = await messages.post(self.services, self.caller, self.actor, post)
+        posted = await messages.post(self.services, self.caller, self.actor, post, key=key)
+        mark_replay(self, is_replay=posted.is_replay)
         self.reply(render_posted(posted, self.case), "The request was successful")
 
     async def delete(self, aid: str) -> None:
@@ -37,7 +48,7 @@ class MessagesHandler(BaseHandler):
         text = f"{count} messages were purged."
         self.reply(render_mailbox(self.actor, "msg", text), "Messages purged successfully.")
 
-    async def _wait(self, post: messages.Post) -> None:
+    async def _wait(self, post: messages.Post, retry_key: str | None) -> None:
         async with self.while_connected():
             reply = await messages.post_and_wait(
                 self.services,
@@ -45,7 +56,9 @@ class MessagesHandler(BaseHandler):
                 self.actor,
                 post,
                 timeout_s=self.services.settings.web.sync_timeout,
+                key=retry_key,
             )
+        mark_replay(self, is_replay=reply.is_replay)
         execution = dress({"execution_id": reply.execution.id}, self.case)
         match reply:
             case messages.Replied(result=None, log=log):

@@ -16,7 +16,7 @@ from abaco.domain.nonce import Nonce
 from abaco.domain.permission import Level, ObjectKind
 from abaco.domain.worker import Worker
 from abaco.operations.executions import ExecutionListing
-from abaco.operations.messages import Posted
+from abaco.operations.messages import Posted, PostedBatch
 from handlers.spelling import Case, dress
 
 #: what stands for a time that has not come, where clients need a value
@@ -93,6 +93,21 @@ def render_posted(posted: Posted, case: Case) -> dict[str, Any]:
     return dress(record, case, keep_nulls=True)
 
 
+def render_batch(posted: PostedBatch, case: Case) -> dict[str, Any]:
+    """Render the reply to an accepted batch; the ids are in the order of the messages."""
+    actor = posted.actor
+    record = {
+        "execution_ids": list(posted.execution_ids),
+        "_links": {
+            "self": f"{_actor_url(actor)}/messages/batch",
+            "owner": _profile_url(actor.api_server, actor.owner),
+            "messages": f"{_actor_url(actor)}/messages",
+            "executions": f"{_actor_url(actor)}/executions",
+        },
+    }
+    return dress(record, case)
+
+
 def render_mailbox(actor: Actor, key: str, value: int | str) -> dict[str, Any]:
     """Render what GET and DELETE say of an actor's messages."""
     links = {
@@ -145,6 +160,13 @@ def render_execution(execution: Execution, case: Case) -> dict[str, Any]:
             "logs": f"{_execution_url(execution)}/logs",
         },
     }
+    return dress(record, case)
+
+
+def render_end(execution: Execution, case: Case) -> dict[str, Any]:
+    """Render what is said at the end of a log that was followed."""
+    exit_code = _render_outcome(execution.outcome)["exit_code"]
+    record = {"execution_id": execution.id, "status": execution.status, "exit_code": exit_code}
     return dress(record, case)
 
 

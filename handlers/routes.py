@@ -16,6 +16,7 @@ from handlers.actors import ActorHandler, ActorsHandler
 from handlers.aliases import AliasesHandler, AliasHandler
 from handlers.auth import make_authenticator
 from handlers.base import BaseHandler, TooLargeHandler, UnknownPathHandler, log_request
+from handlers.batches import BatchHandler
 from handlers.description import describe, dialect_of
 from handlers.docs import (
     AssetHandler,
@@ -80,6 +81,7 @@ ROUTES: tuple[Route, ...] = (
         MessagesHandler,
         {"GET": _READ, "POST": _EXECUTE, "DELETE": _UPDATE},
     ),
+    Route(f"{_ACTOR}/messages/batch", BatchHandler, {"POST": _EXECUTE}),
     Route(f"{_ACTOR}/executions", ExecutionsHandler, {"GET": _READ}),
     Route(_EXECUTION, ExecutionHandler, {"GET": _READ, "DELETE": _UPDATE}),
     Route(f"{_EXECUTION}/logs", LogsHandler, {"GET": _READ}),

@@ -140,9 +140,7 @@ def read_message(body: Body, query: Fields) -> Post:
         InvalidInputError: There is no message, or none this release can run.
 
     """
-    # A nonce is a key to the actor; what runs in the container has no use for it.
-    left_out = ("message", NONCE_PARAMETER)
-    environment = {name: values[0] for name, values in query.items() if name not in left_out}
+    environment = _environment_of(query)
     text = _message_parameter(body, query)
     if text is not None:
         return _post(python_text(text), CONTENT_TYPE_TEXT, environment)
@@ -153,6 +151,30 @@ def read_message(body: Body, query: Fields) -> Post:
     if body.is_json:
         return _post(body.json, CONTENT_TYPE_JSON, environment)
     return _post(_parse_other(body), CONTENT_TYPE_TEXT, environment)
+
+
+def read_json_message(
+    value: Any, query: Fields, environment: Mapping[str, str] | None = None
+) -> Post:
+    """Decode a message that came as a JSON value.
+
+    Args:
+        value: The JSON value.
+        query: Becomes the environment.
+        environment: Wins over the query.
+
+    """
+    environment = {**_environment_of(query), **(environment or {})}
+    text = message_of(value)
+    if text is not None:
+        return _post(python_text(text), CONTENT_TYPE_TEXT, environment)
+    return _post(value, CONTENT_TYPE_JSON, environment)
+
+
+def message_of(value: Any) -> Any:
+    """Return the parameter ``message`` of an object; None when there is none, or an empty one."""
+    text = value.get("message") if isinstance(value, Mapping) else None
+    return None if text in _NOTHING else text
 
 
 def read_state(media_type: str, raw: bytes) -> Any:
@@ -177,6 +199,12 @@ def read_state(media_type: str, raw: bytes) -> Any:
         return raw.decode("utf-8")
 
 
+def _environment_of(query: Fields) -> dict[str, str]:
+    # A nonce is a key to the actor; what runs in the container has no use for it.
+    left_out = ("message", NONCE_PARAMETER)
+    return {name: values[0] for name, values in query.items() if name not in left_out}
+
+
 def _post(body: Any, content_type: str, environment: Mapping[str, str]) -> Post:
     return Post(body=body, content_type=content_type, environment=environment)
 
@@ -188,11 +216,7 @@ def _message_parameter(body: Body, query: Fields) -> Any:
     ]
     if isinstance(body.json, dict):
         sources.insert(0, body.json)
-    for source in sources:
-        value = source.get("message")
-        if value is not None and value not in _NOTHING:
-            return value
-    return None
+    return next((text for text in map(message_of, sources) if text is not None), None)
 
 
 def _parse_other(body: Body) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from abaco.domain.actor import Actor, ActorKey
-from abaco.domain.execution import Execution, ExecutionKey, ExecutionTotals, HaltReason
+from abaco.domain.execution import FINAL, Execution, ExecutionKey, ExecutionTotals, HaltReason
 from abaco.domain.ids import ExecutionId
 from abaco.operations.access import check_length
 from abaco.operations.services import Services
@@ -57,9 +57,27 @@ async def get(services: Services, actor: Actor, execution_id: str) -> Execution:
         NotFoundError: The actor has no such execution.
 
     """
-    check_length("execution", execution_id)
-    key = ExecutionKey(actor.tenant, actor.id, ExecutionId(execution_id))
-    return await services.stores.executions.get(key)
+    return await services.stores.executions.get(_key_of(actor, execution_id))
+
+
+async def await_final(
+    services: Services, actor: Actor, execution_id: str, *, timeout_s: float
+) -> Execution:
+    """Return one execution as soon as it is final, or as it is when the time is up.
+
+    Raises:
+        NotFoundError: The actor has no such execution.
+
+    """
+    key = _key_of(actor, execution_id)
+    deadline = services.clock.monotonic() + timeout_s
+    with services.notices.subscribe(Topic.EXECUTION, key=key) as subscription:
+        while True:
+            execution = await services.stores.executions.get(key)
+            left_s = deadline - services.clock.monotonic()
+            if execution.status in FINAL or left_s <= 0:
+                return execution
+            await subscription.wait(left_s)
 
 
 async def halt(services: Services, actor: Actor, execution_id: str) -> Execution:
@@ -80,3 +98,9 @@ async def take_result(services: Services, actor: Actor, execution_id: str) -> by
     """Take the oldest result away; empty when there is none, or no such execution."""
     key = ExecutionKey(actor.tenant, actor.id, ExecutionId(execution_id))
     return await services.stores.results.pop(key, services.clock.now()) or b""
+
+
+def _key_of(actor: Actor, execution_id: str) -> ExecutionKey:
+    """Name an execution that need not exist. Raises NotFoundError for what can be no id."""
+    check_length("execution", execution_id)
+    return ExecutionKey(actor.tenant, actor.id, ExecutionId(execution_id))

@@ -1,14 +1,12 @@
-"""Post messages, count and purge them, and wait for what comes of one."""
+"""Post messages, one or many, count and purge them, and wait for what comes of one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from abaco.domain.actor import Actor
 from abaco.domain.caller import Caller
-from abaco.domain.context import build_environment
 from abaco.domain.execution import (
     FINAL,
     Execution,
@@ -17,9 +15,10 @@ from abaco.domain.execution import (
     HaltReason,
     Outcome,
 )
-from abaco.domain.ids import ExecutionId, WorkerId
+from abaco.domain.ids import ExecutionId
 from abaco.domain.message import Message
-from abaco.errors import InvalidInputError, TooLargeError
+from abaco.operations.intake import Post as Post
+from abaco.operations.intake import accept, make, make_all
 from abaco.operations.logs import stored_text
 from abaco.operations.services import Services
 from abaco.ports.notices import Subscription, Topic
@@ -33,18 +32,6 @@ PURGED = "purged"
 #: errors of messages that somebody gave up on purpose
 _GIVEN_UP = frozenset({PURGED, str(HaltReason.ACTOR_DELETED)})
 
-#: stands for the worker that is not known yet, so that sizes can be checked
-_ANY_WORKER = WorkerId("0" * 16)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Post:
-    """What a client posted. ``environment`` holds the query parameters in order."""
-
-    body: Any
-    content_type: str
-    environment: Mapping[str, str]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Posted:
@@ -53,6 +40,16 @@ class Posted:
     actor: Actor
     execution: Execution
     message: Message
+    is_replay: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostedBatch:
+    """Accepted messages; their executions in the order of the messages."""
+
+    actor: Actor
+    execution_ids: tuple[ExecutionId, ...]
+    is_replay: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +59,7 @@ class Replied:
     execution: ExecutionKey
     result: bytes | None
     log: str
+    is_replay: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +68,7 @@ class Failed:
 
     execution: ExecutionKey
     reason: str
+    is_replay: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +77,7 @@ class GivenUp:
 
     execution: ExecutionKey
     reason: str
+    is_replay: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,45 +85,85 @@ class StillRunning:
     """Nothing came in time; the execution goes on."""
 
     execution: ExecutionKey
+    is_replay: bool = False
 
 
 Reply = Replied | Failed | GivenUp | StillRunning
 
 
-async def post(services: Services, caller: Caller, actor: Actor, posted: Post) -> Posted:
+async def post(
+    services: Services, caller: Caller, actor: Actor, posted: Post, *, key: str | None = None
+) -> Posted:
     """Accept a message: execution and mailbox row are durable when this returns.
+
+    With a key that the caller has used for this actor before, and with the same message, the
+    execution of then is returned.
 
     Raises:
         NotFoundError: The actor is gone.
         ConflictError: It is being deleted.
-        InvalidInputError: A container could not be given this message.
+        InvalidInputError: A container could not be given this message, or the key is none.
+        KeyReusedError: The key was used for another message.
+        ThrottledError: Too many messages wait.
 
     """
-    execution, message = _make(services, caller, actor, posted)
-    return await _submit(services, actor, execution, message)
+    return await _post(services, caller, actor, posted, key=key)
+
+
+async def post_batch(
+    services: Services,
+    caller: Caller,
+    actor: Actor,
+    posts: Sequence[Post],
+    *,
+    key: str | None = None,
+) -> PostedBatch:
+    """Accept messages, all or none, in one step; a key is for all of them together.
+
+    Raises:
+        NotFoundError: The actor is gone.
+        ConflictError: It is being deleted.
+        InvalidInputError: A container could not be given one of them, or the key is none.
+        KeyReusedError: The key was used for another batch, or for a message.
+        ThrottledError: Too many messages wait.
+
+    """
+    batch = await make_all(services, caller, actor, posts)
+    receipt = await accept(services, actor, batch, kind="batch", key=key)
+    return PostedBatch(
+        actor=actor, execution_ids=receipt.execution_ids, is_replay=receipt.is_replay
+    )
 
 
 async def post_and_wait(
-    services: Services, caller: Caller, actor: Actor, posted: Post, *, timeout_s: float
+    services: Services,
+    caller: Caller,
+    actor: Actor,
+    posted: Post,
+    *,
+    timeout_s: float,
+    key: str | None = None,
 ) -> Reply:
     """Accept a message and wait for its first result or its end.
 
-    When the waiting is cancelled the execution goes on.
+    When the waiting is cancelled the execution goes on. A repeat waits for the execution of then;
+    what that has handed back before is not handed back again.
 
     Raises:
         NotFoundError: The actor is gone.
         ConflictError: It is being deleted.
-        InvalidInputError: A container could not be given this message.
-        LimitExceededError: Too many messages wait already.
+        InvalidInputError: A container could not be given this message, or the key is none.
+        KeyReusedError: The key was used for another message.
+        LimitExceededError: Too many messages wait for a synchronous one.
+        ThrottledError: Too many messages wait.
 
     """
-    execution, message = _make(services, caller, actor, posted)
     deadline = services.clock.monotonic() + timeout_s
-    with services.notices.subscribe(
-        Topic.EXECUTION, Topic.RESULT, key=execution.key
-    ) as subscription:
-        await _submit(services, actor, execution, message, max_queued=SYNC_MAX_QUEUED)
-        return await _await_reply(services, execution.key, subscription, deadline)
+    accepted = await _post(services, caller, actor, posted, key=key, before=SYNC_MAX_QUEUED)
+    execution = accepted.execution.key
+    with services.notices.subscribe(Topic.EXECUTION, Topic.RESULT, key=execution) as subscription:
+        reply = await _await_reply(services, execution, subscription, deadline)
+    return replace(reply, is_replay=accepted.is_replay)
 
 
 async def count(services: Services, actor: Actor) -> int:
@@ -146,51 +186,24 @@ async def purge(services: Services, actor: Actor) -> int:
     return len(purged)
 
 
-def _make(
-    services: Services, caller: Caller, actor: Actor, posted: Post
-) -> tuple[Execution, Message]:
-    now = services.clock.now()
-    execution_id = ExecutionId(services.ids.new_id())
-    execution = Execution(
-        tenant=actor.tenant,
-        actor_id=actor.id,
-        id=execution_id,
-        api_server=caller.api_server,
-        executor=caller.user,
-        message_received_time=now,
-    )
-    message = Message(
-        tenant=actor.tenant,
-        actor_id=actor.id,
-        execution_id=execution_id,
-        body=posted.body,
-        content_type=posted.content_type,
-        environment=posted.environment,
-        username=caller.user,
-        api_server=caller.api_server,
-        jwt_header=caller.jwt_header,
-        revision=actor.revision,
-        enqueued_at=now,
-    )
-    try:
-        build_environment(actor, message, _ANY_WORKER, access_token="")
-    except (InvalidInputError, TooLargeError) as error:
-        # The text names the variable, which is no parameter of ours to be spelled.
-        raise InvalidInputError(error.message) from error
-    return execution, message
-
-
-async def _submit(
+async def _post(
     services: Services,
+    caller: Caller,
     actor: Actor,
-    execution: Execution,
-    message: Message,
+    posted: Post,
     *,
-    max_queued: int | None = None,
+    key: str | None,
+    before: int | None = None,
 ) -> Posted:
-    stored = await services.stores.mailbox.submit(execution, message, max_queued=max_queued)
-    services.notices.publish(Topic.MAILBOX, actor.key)
-    return Posted(actor=actor, execution=execution, message=stored)
+    made = make(services, caller, actor, posted)
+    receipt = await accept(services, actor, [made], key=key, before=before)
+    (execution_id,) = receipt.execution_ids
+    return Posted(
+        actor=actor,
+        execution=replace(made.execution, id=execution_id),
+        message=replace(made.message, execution_id=execution_id),
+        is_replay=receipt.is_replay,
+    )
 
 
 async def _await_reply(

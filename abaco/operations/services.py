@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from abaco.config import Settings
 from abaco.domain.ids import Tenant
+from abaco.operations.quotas import Quotas
 from abaco.ports.clock import Clock, IdSource
 from abaco.ports.notices import Notices
 from abaco.ports.store import Stores
@@ -30,6 +31,7 @@ class Services:
     Attributes:
         engine_endpoint: Tells the endpoint of the container engine as far as it is known now;
             shown as ``location`` of workers.
+        quotas: What this process has let through lately.
         bearer: Verifies bearer tokens; None when none are accepted.
 
     """
@@ -42,3 +44,4 @@ class Services:
     vault: Vault
     engine_endpoint: Callable[[], str] = _unknown_endpoint
     bearer: BearerTokens | None = None
+    quotas: Quotas = field(default_factory=Quotas)

@@ -324,8 +324,13 @@ class LogStore(Protocol):
         """
 
     @abstractmethod
-    async def read(self, key: ExecutionKey, offset: int = 0) -> LogText:
-        """Return the stored bytes from ``offset`` on; empty when there are none or expired."""
+    async def read(
+        self, key: ExecutionKey, offset: int = 0, *, max_bytes: int | None = None
+    ) -> LogText:
+        """Return the stored bytes from ``offset`` on, at most ``max_bytes`` of them.
+
+        Empty when there are none or they have expired.
+        """
 
     @abstractmethod
     async def clear(self, key: ExecutionKey) -> None:

@@ -33,6 +33,10 @@ class WebSettings(Section):
         "log_ex_limit": "log_ex_limit",
         "default_token": "default_token",
         "api_server": "default_api_server",
+        "tenant_message_rate": "tenant_message_rate",
+        "tenant_message_burst": "tenant_message_burst",
+        "actor_message_rate": "actor_message_rate",
+        "actor_message_burst": "actor_message_burst",
     }
 
     address: str = Field("127.0.0.1", description="Address to listen on.")
@@ -138,6 +142,37 @@ class WebSettings(Section):
     )
     sync_timeout: int = Field(
         600, ge=1, description="Seconds a synchronous message waits before it answers 504."
+    )
+    max_wait: int = Field(
+        60, ge=0, description="Most seconds that a request for an execution with wait is held."
+    )
+    max_followers: int = Field(
+        256, ge=0, description="Logs that may be followed at the same time; above it 429."
+    )
+    max_batch: int = Field(1000, ge=1, description="Messages one batch may hold.")
+    tenant_message_rate: float | None = Field(
+        None,
+        gt=0,
+        description="Messages a second a tenant may post, above it 429; without it no limit."
+        " Tenant form: {tenant}_tenant_message_rate.",
+    )
+    tenant_message_burst: int = Field(
+        1000,
+        ge=1,
+        description="Messages a tenant may post at once before that rate counts. Tenant form:"
+        " {tenant}_tenant_message_burst.",
+    )
+    actor_message_rate: float | None = Field(
+        None,
+        gt=0,
+        description="Messages a second that may be posted to one actor, above it 429; without it"
+        " no limit. Tenant form: {tenant}_actor_message_rate.",
+    )
+    actor_message_burst: int = Field(
+        1000,
+        ge=1,
+        description="Messages that may be posted to one actor at once before that rate counts."
+        " Tenant form: {tenant}_actor_message_burst.",
     )
     log_ex: int = Field(
         43_200,

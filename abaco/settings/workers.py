@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -59,6 +60,26 @@ class WorkersSettings(Section):
 class RuntimeSettings(Section):
     """How executions run."""
 
+    tenant_forms: ClassVar[Mapping[str, str]] = {
+        "max_mailbox": "max_mailbox",
+        "max_tenant_mailbox": "max_tenant_mailbox",
+    }
+
+    max_mailbox: int = Field(
+        -1,
+        ge=-1,
+        description="Messages that may wait for one actor, above it 429; -1 for no limit. Tenant"
+        " form: {tenant}_max_mailbox.",
+    )
+    max_tenant_mailbox: int = Field(
+        -1,
+        ge=-1,
+        description="Messages that may wait for all actors of a tenant, above it 429; -1 for no"
+        " limit. Tenant form: {tenant}_max_tenant_mailbox.",
+    )
+    idempotency_ttl: int = Field(
+        86_400, ge=1, description="Seconds an Idempotency-Key is remembered."
+    )
     results_ttl: int = Field(3600, ge=1, description="Seconds an unread result is kept.")
     max_start_failures: int = Field(
         5,

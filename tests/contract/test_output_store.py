@@ -28,6 +28,16 @@ async def test_an_absent_log_reads_as_empty(stores: Stores) -> None:
     assert await stores.logs.read(KEY, 100) == empty
 
 
+async def test_no_more_is_read_than_asked_for(stores: Stores) -> None:
+    for offset, data in ((0, b"abc"), (3, b"defg"), (7, b"h")):
+        await append(stores, offset, data)
+    for offset in range(9):
+        for most in range(1, 10):
+            log = await stores.logs.read(KEY, offset, max_bytes=most)
+            assert log.data == b"abcdefgh"[offset : offset + most]
+            assert log.bytes_seen == 8
+
+
 async def test_output_is_appended_and_read_from_any_offset(stores: Stores) -> None:
     assert await append(stores, 0, b"abc") == 3
     assert await append(stores, 3, b"") == 3

@@ -85,6 +85,7 @@ TABLE: dict[tuple[str, str], Need] = {
     ("GET", "/actors/{actor}/messages"): actor(READ, READ),
     ("POST", "/actors/{actor}/messages"): actor(EXECUTE, EXECUTE, {"message": "m"}),
     ("DELETE", "/actors/{actor}/messages"): actor(UPDATE, UPDATE),
+    ("POST", "/actors/{actor}/messages/batch"): actor(EXECUTE, EXECUTE, {"messages": ["m"]}),
     ("GET", "/actors/{actor}/executions"): actor(READ, READ),
     ("GET", "/actors/{actor}/executions/{execution}"): actor(READ, READ),
     ("DELETE", "/actors/{actor}/executions/{execution}"): actor(UPDATE, UPDATE),

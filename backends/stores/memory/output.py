@@ -45,12 +45,16 @@ class MemoryLogs(LogStore):
         )
         return cut.bytes_seen
 
-    async def read(self, key: ExecutionKey, offset: int = 0) -> LogText:
+    async def read(
+        self, key: ExecutionKey, offset: int = 0, *, max_bytes: int | None = None
+    ) -> LogText:
         """Return the stored bytes from an offset on."""
         log = self._state.logs.get(key, Log())
         is_expired = log.expires_at is not None and log.expires_at <= self._state.clock.now()
+        begin = max(0, offset - log.start)
+        end = None if max_bytes is None else begin + max_bytes
         return LogText(
-            data=b"" if is_expired else log.data[max(0, offset - log.start) :],
+            data=b"" if is_expired else log.data[begin:end],
             bytes_seen=log.bytes_seen,
             is_truncated=log.is_truncated,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from datetime import datetime
 
 from abaco.domain.execution import ExecutionKey
@@ -65,10 +66,12 @@ class SqliteLogs(LogStore):
         expiry = micros_or_none(expires_at)
         return await self._database.write(_append, key, offset, data, max_bytes, expiry)
 
-    async def read(self, key: ExecutionKey, offset: int = 0) -> LogText:
+    async def read(
+        self, key: ExecutionKey, offset: int = 0, *, max_bytes: int | None = None
+    ) -> LogText:
         """Return the stored bytes from an offset on."""
         now = rules.to_micros(self._clock.now())
-        return await self._database.read(_read, key, offset, now)
+        return await self._database.read(_read, key, offset, max_bytes, now)
 
     async def clear(self, key: ExecutionKey) -> None:
         """Forget the log."""
@@ -127,17 +130,30 @@ def _append(
     return cut.bytes_seen
 
 
-def _read(connection: sqlite3.Connection, key: ExecutionKey, offset: int, now: int) -> LogText:
+def _read(
+    connection: sqlite3.Connection, key: ExecutionKey, offset: int, max_bytes: int | None, now: int
+) -> LogText:
     head = _head(connection, key)
     if head is None:
         return LogText(data=b"", bytes_seen=0, is_truncated=False)
     data = b""
     if head["expires_at"] is None or head["expires_at"] > now:
-        chunks = connection.execute(READ_CHUNKS, {**key._asdict(), "offset": offset})
-        data = b"".join(chunk["data"][max(0, offset - chunk["start"]) :] for chunk in chunks)
+        data = _read_chunks(connection, key, offset, max_bytes)
     return LogText(
         data=data, bytes_seen=head["bytes_seen"], is_truncated=bool(head["is_truncated"])
     )
+
+
+def _read_chunks(
+    connection: sqlite3.Connection, key: ExecutionKey, offset: int, max_bytes: int | None
+) -> bytes:
+    data = bytearray()
+    with closing(connection.execute(READ_CHUNKS, {**key._asdict(), "offset": offset})) as chunks:
+        for chunk in chunks:
+            data += chunk["data"][max(0, offset - chunk["start"]) :]
+            if max_bytes is not None and len(data) >= max_bytes:
+                break
+    return bytes(data[:max_bytes])
 
 
 def _clear(connection: sqlite3.Connection, key: ExecutionKey) -> None:

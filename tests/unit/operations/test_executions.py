@@ -100,33 +100,6 @@ class TestExecutions:
 
 
 class TestLogs:
-    def follow(self, services, actor, execution, offset=0):
-        async def collect():
-            stream = logs.follow(services, actor, execution.id, offset=offset)
-            return [piece async for piece in stream]
-
-        return collect()
-
-    def test_follow_to_the_end(self, run, services, actor, execution, player):
-        async def both():
-            following = asyncio.ensure_future(self.follow(services, actor, execution))
-            claim = await player.start(actor.key, b"one ")
-            for piece in (b"two ", b"three"):
-                await asyncio.sleep(0.01)
-                await player.write(claim, piece)
-            await player.end(claim)
-            return await following
-
-        pieces = run(both())
-        assert b"".join(pieces) == b"one two three"
-        assert len(pieces) > 1
-
-    def test_follow_what_is_over(self, run, services, actor, execution, player):
-        run(player.run(actor.key, b"all of it"))
-        assert run(self.follow(services, actor, execution)) == [b"all of it"]
-        assert run(self.follow(services, actor, execution, offset=7)) == [b"it"]
-        assert run(self.follow(services, actor, execution, offset=9)) == []
-
     def test_read(self, run, services, actor, execution, player):
         run(player.run(actor.key, b"text"))
         final, text = run(logs.read(services, actor, execution.id))

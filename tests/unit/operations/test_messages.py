@@ -40,7 +40,7 @@ class TestPost:
             1,
             {"foo": "1"},
         )
-        assert message.seq > 0
+        assert run(services.stores.mailbox.count(actor.key)) == 1
 
     def test_the_revision_is_that_of_now(self, run, services, jane, actor):
         actor = run(actors.update(services, jane, actor, ActorDraft(image="other")))

@@ -1,0 +1,151 @@
+"""Make messages of what clients posted, and have them accepted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from abaco.domain.actor import Actor
+from abaco.domain.caller import Caller
+from abaco.domain.context import build_environment
+from abaco.domain.execution import Execution
+from abaco.domain.ids import ExecutionId, WorkerId
+from abaco.domain.message import Message
+from abaco.domain.repeat import Sent, check_key, digest_of
+from abaco.errors import InvalidInputError, TooLargeError
+from abaco.operations.services import Services
+from abaco.ports.intake import Receipt, RetryKey, Room, Submission
+from abaco.ports.notices import Topic
+
+#: messages of a batch that are checked before others get their turn. Source: measured, 100 take
+#: about 4 ms
+SLICE = 100
+
+#: stands for the worker that is not known yet, so that sizes can be checked
+_ANY_WORKER = WorkerId("0" * 16)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Post:
+    """What a client posted. ``environment`` holds the query parameters in order."""
+
+    body: Any
+    content_type: str
+    environment: Mapping[str, str]
+
+
+def make(services: Services, caller: Caller, actor: Actor, posted: Post) -> Submission:
+    """Make a message and its execution.
+
+    Raises:
+        InvalidInputError: A container could not be given this message.
+
+    """
+    now = services.clock.now()
+    execution_id = ExecutionId(services.ids.new_id())
+    execution = Execution(
+        tenant=actor.tenant,
+        actor_id=actor.id,
+        id=execution_id,
+        api_server=caller.api_server,
+        executor=caller.user,
+        message_received_time=now,
+    )
+    message = Message(
+        tenant=actor.tenant,
+        actor_id=actor.id,
+        execution_id=execution_id,
+        body=posted.body,
+        content_type=posted.content_type,
+        environment=posted.environment,
+        username=caller.user,
+        api_server=caller.api_server,
+        jwt_header=caller.jwt_header,
+        revision=actor.revision,
+        enqueued_at=now,
+    )
+    try:
+        build_environment(actor, message, _ANY_WORKER, access_token="")
+    except (InvalidInputError, TooLargeError) as error:
+        # The text names the variable, which is no parameter of ours to be spelled.
+        raise InvalidInputError(error.message) from error
+    return Submission(execution, message)
+
+
+async def make_all(
+    services: Services, caller: Caller, actor: Actor, posts: Sequence[Post]
+) -> list[Submission]:
+    """Make the messages of a batch.
+
+    Raises:
+        InvalidInputError: Names the number of the message, from 0.
+
+    """
+    made: list[Submission] = []
+    for number, posted in enumerate(posts):
+        if number % SLICE == SLICE - 1:
+            await asyncio.sleep(0)
+        try:
+            made.append(make(services, caller, actor, posted))
+        except InvalidInputError as error:
+            raise InvalidInputError(f"item {number}: {error.message}", field="messages") from error
+    return made
+
+
+async def accept(
+    services: Services,
+    actor: Actor,
+    batch: Sequence[Submission],
+    *,
+    kind: str = "one",
+    key: str | None = None,
+    before: int | None = None,
+) -> Receipt:
+    """Have messages accepted: executions and mailbox rows are durable when this returns.
+
+    Args:
+        services: Ports and settings.
+        actor: Whose messages they are.
+        batch: At least one.
+        kind: Of request, for the key.
+        key: The client's idempotency key, if it sent one.
+        before: Most messages that may wait already.
+
+    Raises:
+        NotFoundError: The actor is gone.
+        ConflictError: It is being deleted.
+        InvalidInputError: The key is none.
+        KeyReusedError: It was used for another request.
+        LimitExceededError: More than ``before`` messages wait.
+        ThrottledError: The mailbox, or the tenant's all together, would be too full.
+
+    """
+    now = services.clock.now()
+    retry_key = None
+    if key is not None:
+        check_key(key)
+        sent = (Sent(each.body, each.content_type, each.environment) for _, each in batch)
+        lifetime = timedelta(seconds=services.settings.runtime.idempotency_ttl)
+        retry_key = RetryKey(
+            user=batch[0].execution.executor,
+            text=key,
+            digest=digest_of(kind, sent),
+            expires_at=now + lifetime,
+        )
+    room = _room(services, actor, before)
+    receipt = await services.stores.intake.submit(batch, now=now, room=room, key=retry_key)
+    if not receipt.is_replay:
+        services.notices.publish(Topic.MAILBOX, actor.key)
+    return receipt
+
+
+def _room(services: Services, actor: Actor, before: int | None) -> Room:
+    runtime = services.settings.runtime
+    limits = [
+        runtime.for_tenant(key, actor.tenant) for key in ("max_mailbox", "max_tenant_mailbox")
+    ]
+    for_actor, for_tenant = (None if limit < 0 else limit for limit in limits)
+    return Room(before=before, actor=for_actor, tenant=for_tenant)
