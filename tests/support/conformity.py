@@ -76,9 +76,15 @@ class Conformity:
         values = parse_qs(query, keep_blank_values=True)
         operation = self._at(place)
         for index, parameter in enumerate(operation.get("parameters", [])):
+            where: tuple[str, ...] = (*place, "parameters", str(index))
+            if "$ref" in parameter:
+                where = tuple(parameter["$ref"].removeprefix("#/").split("/"))
+                parameter = self._at(where)
             if parameter["in"] == "query" and parameter["name"] in values:
-                where = (*place, "parameters", str(index), "schema")
-                self._validate(where, values[parameter["name"]][0], "query")
+                value = values[parameter["name"]][0]
+                is_number = parameter["schema"].get("type") in ("number", "integer")
+                read = json.loads(value) if is_number else value
+                self._validate((*where, "schema"), read, "query")
 
     def _check_body(
         self, place: tuple[str, ...], sent: HTTPHeaders, body: bytes, query: str
@@ -142,6 +148,10 @@ class Conformity:
                 self._validate_header((*named, "schema"), headers[name], header)
             elif header.get("required"):
                 raise NotAsDescribedError(f"{place[1:]}: no header {name} on {status}")
+        if "content" not in response:
+            if reply:
+                raise NotAsDescribedError(f"{place[1:]}: {status} with a body")
+            return
         kind = headers.get("Content-Type", "").partition(";")[0]
         if kind not in response["content"]:
             raise NotAsDescribedError(f"{place[1:]}: {status} with a body of type {kind!r}")
