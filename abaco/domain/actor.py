@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from abaco.domain.cron import Cron
 from abaco.domain.ids import ActorId, Tenant
 from abaco.domain.permission import ObjectKey, ObjectKind
 
@@ -88,6 +89,7 @@ class Actor:
     state: Any = field(default_factory=dict)
     #: +1 at each state write
     state_version: int = 0
+    cron: Cron | None = None
 
     @property
     def key(self) -> ActorKey:

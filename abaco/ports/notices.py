@@ -25,6 +25,7 @@ class Topic(StrEnum):
     EXECUTION = "execution"  # its status changed (ExecutionKey)
     LOG = "log"  # its log grew (ExecutionKey)
     RESULT = "result"  # it handed back a result (ExecutionKey)
+    CRON = "cron"  # its schedule was set, switched or cleared (ActorKey)
 
 
 class Subscription(Protocol):

@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from abaco.domain.actor import Actor, ActorDefinition, ActorKey, ActorStatus
+from abaco.domain.cron import CronChange
 from abaco.domain.execution import (
     Execution,
     ExecutionKey,
@@ -27,6 +28,7 @@ from abaco.domain.execution import (
 from abaco.domain.ids import ExecutionId, Tenant
 from abaco.domain.message import Message
 from abaco.domain.worker import Worker, WorkerKey, WorkerStatus
+from abaco.ports.cron import CronStore
 from abaco.ports.intake import Intake
 from abaco.ports.sharing import AliasStore, NonceStore, PermissionStore
 
@@ -69,10 +71,12 @@ class ActorStore(Protocol):
         new_revision: bool,
         now: datetime,
         expect_revision: int | None = None,
+        cron: CronChange | None = None,
     ) -> Actor:
         """Replace the definition and clear ``status_message``.
 
         With ``new_revision`` also, in the same step, revision + 1 and status SUBMITTED.
+        ``cron`` is applied to the schedule there is then; without it that stays as it is.
         Leaves state, owner, create_time alone. Raises ConflictError when SHUTTING_DOWN, or
         ``expect_revision`` is given and not the present one.
         """
@@ -396,3 +400,4 @@ class Stores:
     permissions: PermissionStore
     aliases: AliasStore
     nonces: NonceStore
+    cron: CronStore

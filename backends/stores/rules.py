@@ -84,6 +84,13 @@ def age(actor: Actor) -> tuple[datetime, str, str]:
     return actor.create_time, actor.id, actor.tenant
 
 
+def cron_place(actor: Actor) -> tuple[datetime, str, str]:
+    """Return what due schedules are ordered by. Raises ValueError when it has no next slot."""
+    if actor.cron is None or actor.cron.next_at is None:
+        raise ValueError(f"actor {actor.id!r} has no next slot")
+    return actor.cron.next_at, actor.id, actor.tenant
+
+
 def check_open(key: ActorKey, status: ActorStatus | None) -> None:
     """Refuse a change to an actor that is absent (None) or on its way out."""
     if status is None:

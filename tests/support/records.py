@@ -12,6 +12,7 @@ from typing import Any
 
 from abaco.domain.actor import Actor, ActorDefinition, ActorKey
 from abaco.domain.alias import Alias
+from abaco.domain.cron import Cron
 from abaco.domain.execution import Execution, ExecutionKey, ExecutionStatus, Outcome
 from abaco.domain.ids import ActorId, ExecutionId, Tenant, WorkerId, encode_id
 from abaco.domain.message import Message
@@ -154,6 +155,17 @@ def an_error_outcome(error: str = "it broke", **fields: Any) -> Outcome:
     return Outcome(
         **{"status": ExecutionStatus.ERROR, "finish_time": at(2), "error": error, **fields}
     )
+
+
+def a_cron(**fields: Any) -> Cron:
+    """Build an hourly schedule given at noon, whose first slot has not been served."""
+    defaults = {
+        "schedule": "2024-02-29 12 + 1 hour",
+        "is_on": True,
+        "given_at": NOON,
+        "next_at": NOON.replace(minute=0, second=0, microsecond=0),
+    }
+    return Cron(**{**defaults, **fields})
 
 
 def an_alias(actor: Actor | ActorKey, alias: str = "counter", **fields: Any) -> Alias:

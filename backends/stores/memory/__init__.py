@@ -9,6 +9,7 @@ from abaco.config import Settings
 from abaco.ports.clock import Clock
 from abaco.ports.store import Stores
 from backends.stores.memory.actors import MemoryActors, MemoryWorkers
+from backends.stores.memory.cron import MemoryCron
 from backends.stores.memory.intake import MemoryIntake
 from backends.stores.memory.mailbox import MemoryExecutions, MemoryMailbox
 from backends.stores.memory.output import MemoryInstance, MemoryLogs, MemoryResults
@@ -32,4 +33,5 @@ async def open_stores(settings: Settings, clock: Clock) -> AsyncIterator[Stores]
         permissions=MemoryPermissions(state),
         aliases=MemoryAliases(state),
         nonces=MemoryNonces(state),
+        cron=MemoryCron(state),
     )

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from abaco.domain.actor import RUNNABLE, Actor, ActorDefinition, ActorKey, ActorStatus
+from abaco.domain.cron import CronChange
 from abaco.domain.ids import Tenant
 from abaco.domain.permission import Level
 from abaco.domain.worker import VIABLE, Worker, WorkerKey, WorkerStatus
@@ -79,6 +80,7 @@ class MemoryActors(ActorStore):
         new_revision: bool,
         now: datetime,
         expect_revision: int | None = None,
+        cron: CronChange | None = None,
     ) -> Actor:
         """Replace the definition."""
         actor = self._open_actor(key)
@@ -91,6 +93,7 @@ class MemoryActors(ActorStore):
                 status=ActorStatus.SUBMITTED if new_revision else actor.status,
                 status_message="",
                 revision=actor.revision + new_revision,
+                cron=actor.cron if cron is None else cron.apply(actor.cron),
             )
         )
 

@@ -8,12 +8,14 @@ from datetime import datetime
 from typing import Any
 
 from abaco.domain.actor import Actor, ActorDefinition, ActorKey, ActorStatus
+from abaco.domain.cron import Cron, CronChange
 from abaco.domain.ids import Tenant
 from abaco.ports.clock import Clock
 from abaco.ports.store import ActorStore
 from backends.stores import rules
 from backends.stores.sqlite.aliases import drop_aliases, unshare
 from backends.stores.sqlite.counts import drop_queued
+from backends.stores.sqlite.cron_rows import CRON_COLUMNS, cron_values
 from backends.stores.sqlite.database import Database
 from backends.stores.sqlite.permissions import begin_map
 from backends.stores.sqlite.rows import (
@@ -28,7 +30,7 @@ from backends.stores.sqlite.rows import (
 
 _COLUMNS = (
     "tenant", "id", "owner", "api_server", "definition", "create_time", "last_update_time",
-    "status", "status_message", "revision", "state", "state_version",
+    "status", "status_message", "revision", "state", "state_version", *CRON_COLUMNS,
 )  # fmt: skip
 _INSERT = insert_sql("actors", _COLUMNS, on_conflict=IF_ABSENT)
 
@@ -74,6 +76,7 @@ class SqliteActors(ActorStore):
         new_revision: bool,
         now: datetime,
         expect_revision: int | None = None,
+        cron: CronChange | None = None,
     ) -> Actor:
         """Replace the definition."""
         change = {
@@ -83,7 +86,7 @@ class SqliteActors(ActorStore):
             "now": rules.to_micros(now),
             "step": int(new_revision),
         }
-        return await self._database.write(_update, key, change, expect_revision)
+        return await self._database.write(_update, key, change, expect_revision, cron)
 
     async def set_status(
         self,
@@ -173,7 +176,11 @@ def _list(
 
 
 def _update(
-    connection: sqlite3.Connection, key: ActorKey, change: Values, expect_revision: int | None
+    connection: sqlite3.Connection,
+    key: ActorKey,
+    change: Values,
+    expect_revision: int | None,
+    cron: CronChange | None,
 ) -> Actor:
     actor = _get_open(connection, key)
     rules.check_expected("the revision", actor.revision, expect_revision)
@@ -185,7 +192,17 @@ def _update(
         """,
         change,
     )
+    if cron is not None:
+        _set_cron(connection, key, cron.apply(actor.cron))
     return get_actor(connection, key)
+
+
+def _set_cron(connection: sqlite3.Connection, key: ActorKey, cron: Cron | None) -> None:
+    columns = ", ".join(f"{column} = :{column}" for column in CRON_COLUMNS)
+    connection.execute(
+        f"UPDATE actors SET {columns} WHERE tenant = :tenant AND id = :id",  # noqa: S608 - constants
+        {**key._asdict(), **cron_values(cron)},
+    )
 
 
 def _set_status(

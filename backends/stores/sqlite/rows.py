@@ -14,6 +14,7 @@ from abaco.domain.ids import ActorId, ExecutionId, Tenant, WorkerId
 from abaco.domain.message import Message, MessageState
 from abaco.domain.worker import Worker, WorkerStatus
 from backends.stores.rules import decode_json, encode_json, from_micros, to_micros
+from backends.stores.sqlite.cron_rows import cron_values, to_cron
 
 Values = Mapping[str, Any]
 
@@ -67,6 +68,7 @@ def actor_values(actor: Actor) -> Values:
         "revision": actor.revision,
         "state": encode_json(actor.state),
         "state_version": actor.state_version,
+        **cron_values(actor.cron),
     }
 
 
@@ -87,6 +89,7 @@ def to_actor(row: sqlite3.Row) -> Actor:
         revision=row["revision"],
         state=decode_json(row["state"]),
         state_version=row["state_version"],
+        cron=to_cron(row),
     )
 
 

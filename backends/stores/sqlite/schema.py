@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from abaco.errors import ConfigError
+from backends.stores.sqlite.schema_cron import CRON
 from backends.stores.sqlite.schema_intake import INTAKE
 
 Step = Sequence[str]
@@ -240,7 +241,7 @@ _SHARING: Step = (
 _NONCE_LIFE: Step = ("ALTER TABLE nonces ADD COLUMN expires_at INTEGER",)
 
 #: step n leads from version n to version n + 1
-MIGRATIONS: Sequence[Step] = (_FIRST, _SHARING, INTAKE, _NONCE_LIFE)
+MIGRATIONS: Sequence[Step] = (_FIRST, _SHARING, INTAKE, _NONCE_LIFE, CRON)
 
 
 def migrate(connection: sqlite3.Connection, steps: Sequence[Step] = MIGRATIONS) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from abaco.domain.actor import Actor, ActorStatus
+from abaco.domain.cron import SetCron
 from abaco.domain.execution import HaltReason
 from abaco.domain.permission import Level, ObjectKey, ObjectKind
 from abaco.domain.worker import WorkerStatus
@@ -20,6 +21,7 @@ from abaco.ports.intake import Room, Submission
 from abaco.ports.store import Stores
 from backends.stores.sqlite.actors import SqliteActors
 from backends.stores.sqlite.aliases import SqliteAliases
+from backends.stores.sqlite.cron import SqliteCron
 from backends.stores.sqlite.database import Database, connect, open_database
 from backends.stores.sqlite.executions import SqliteExecutions
 from backends.stores.sqlite.instance import SqliteInstance
@@ -32,6 +34,7 @@ from backends.stores.sqlite.workers import SqliteWorkers
 from tests.support.records import (
     NOON,
     SteppedClock,
+    a_cron,
     a_definition,
     a_message,
     a_retry_key,
@@ -88,6 +91,7 @@ def stores(database: Database) -> Stores:
         permissions=SqlitePermissions(database),
         aliases=SqliteAliases(database),
         nonces=SqliteNonces(database),
+        cron=SqliteCron(database),
     )
 
 
@@ -145,6 +149,20 @@ async def _take_in(stores: Stores, actor: Actor) -> None:
     await stores.intake.expire(at(9999))
 
 
+async def _schedule(stores: Stores, actor: Actor) -> None:
+    """Give the actor a schedule, fire once and pass over once."""
+    cron = a_cron(next_at=at(1))
+    await stores.actors.update(
+        actor.key, actor.definition, new_revision=False, now=NOON, cron=SetCron(cron)
+    )
+    assert await stores.cron.next_due(NOON) == at(1)
+    (due,) = await stores.cron.due(at(9))
+    assert await stores.cron.due(at(9), after=due) == []
+    (submission,) = a_batch(actor)
+    assert await stores.cron.fire(submission, expect_next=at(1), new_next=at(2))
+    assert await stores.cron.advance(actor.key, expect_next=at(2), new_next=at(3))
+
+
 async def _everything(stores: Stores) -> None:
     """Call every method of every port, each with effect."""
     actor = await insert_actor(stores)
@@ -170,6 +188,7 @@ async def _everything(stores: Stores) -> None:
     await stores.results.expire(at(9))
     await stores.mailbox.finalize(run.key, 2, an_outcome(), now=NOON)
     await _take_in(stores, actor)
+    await _schedule(stores, actor)
     await stores.executions.get(run.key)
     await stores.workers.get(worker.key)
     await stores.workers.touch([worker.key], NOON)
