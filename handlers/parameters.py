@@ -155,6 +155,13 @@ def gather(
     return found
 
 
+def has_null(name: str, body: Body) -> bool:
+    """Tell whether a JSON body says null of a parameter, in either spelling."""
+    if not body.is_json or not isinstance(body.json, dict):
+        return False
+    return any(body.json.get(spelled, ...) is None for spelled in (name, to_camel(name)))
+
+
 def _object_of(body: Body, lists: Collection[str]) -> Mapping[str, Any]:
     if body.is_json:
         if not isinstance(body.json, dict):

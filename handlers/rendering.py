@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from abaco.domain.actor import Actor
 from abaco.domain.alias import Alias
+from abaco.domain.cron import Cron
 from abaco.domain.execution import Execution, Outcome
 from abaco.domain.health import AgentReport, CheckReport
 from abaco.domain.ids import ActorId
@@ -63,9 +64,7 @@ def render_actor(actor: Actor, case: Case) -> dict[str, Any]:
         "gid": None,
         "queue": definition.queue,
         "log_ex": definition.log_ex,
-        "cron_on": False,
-        "cron_schedule": None,
-        "cron_next_ex": None,
+        **_render_cron(actor.cron),
         "create_time": render_time(actor.create_time),
         "last_update_time": render_time(actor.last_update_time),
         "_links": {
@@ -75,6 +74,16 @@ def render_actor(actor: Actor, case: Case) -> dict[str, Any]:
         },
     }
     return dress(record, case)
+
+
+def _render_cron(cron: Cron | None) -> dict[str, Any]:
+    if cron is None:
+        return {"cron_on": False, "cron_schedule": None, "cron_next_ex": None}
+    return {
+        "cron_on": cron.is_on,
+        "cron_schedule": cron.schedule,
+        "cron_next_ex": cron.next_text,
+    }
 
 
 def render_posted(posted: Posted, case: Case) -> dict[str, Any]:

@@ -16,7 +16,15 @@ from abaco.operations.messages import Post
 from abaco.operations.nonces import NonceDraft
 from handlers import fields
 from handlers.jsontext import NotJSONError, parse_json
-from handlers.parameters import BINARY_TYPE, NONCE_PARAMETER, Body, Fields, gather, is_json_type
+from handlers.parameters import (
+    BINARY_TYPE,
+    NONCE_PARAMETER,
+    Body,
+    Fields,
+    gather,
+    has_null,
+    is_json_type,
+)
 from handlers.spelling import Case
 
 _NOTHING: tuple[Any, ...] = ("", {}, [])
@@ -78,9 +86,17 @@ class ActorRequest(RequestModel):
 
 
 class ActorUpdate(ActorRequest):
-    """Body of PUT /actors/{id}."""
+    """Body of PUT /actors/{id}. A schedule is cleared by null as by an empty text."""
 
     force: fields.Boolean = False
+
+    @classmethod
+    def read(cls, body: Body, query: Fields, case: Case) -> Self:
+        """Collect and check the parameters, telling a null schedule from one not sent."""
+        request = super().read(body, query, case)
+        if request.cron_schedule is None and has_null("cron_schedule", body):
+            return request.model_copy(update={"cron_schedule": ""})
+        return request
 
 
 class AliasRequest(RequestModel):

@@ -16,6 +16,7 @@ from abaco.domain.execution import (
 from abaco.domain.ids import ActorId
 from abaco.domain.permission import Level, ObjectKind
 from abaco.errors import ConflictError, NotFoundError
+from abaco.operations.cron import decide
 from abaco.operations.definition import ActorDraft, define
 from abaco.operations.services import Services
 from abaco.operations.workers import request_worker
@@ -39,6 +40,7 @@ async def register(services: Services, caller: Caller, draft: ActorDraft) -> Act
 
     """
     now = services.clock.now()
+    cron = decide(draft, None, now)
     actor = Actor(
         tenant=caller.tenant,
         id=ActorId(services.ids.new_id()),
@@ -47,9 +49,12 @@ async def register(services: Services, caller: Caller, draft: ActorDraft) -> Act
         definition=define(draft, caller, default_token=_default_token(services, caller)),
         create_time=now,
         last_update_time=now,
+        cron=cron.apply(None) if cron else None,
     )
     await services.stores.actors.insert(actor)
     services.notices.publish(Topic.ACTOR, actor.key)
+    if cron is not None:
+        services.notices.publish(Topic.CRON, actor.key)
     if services.settings.workers.init_count > 0:
         await request_worker(services, actor, limit=1)
         services.notices.publish(Topic.POOL, actor.key)
@@ -74,8 +79,8 @@ async def update(
     """Replace an actor's definition.
 
     Another image, or ``force``, begins a new revision; otherwise status and revision stay.
-    Name, owner and state are kept, and stateless when the draft does not say. Somebody else
-    than the owner gets a level of their own by it.
+    Name, owner and state are kept; stateless and the schedule when the draft does not say.
+    Somebody else than the owner gets a level of their own by it.
 
     Raises:
         InvalidInputError: Names the field.
@@ -83,7 +88,9 @@ async def update(
         ConflictError: It is being deleted.
 
     """
+    now = services.clock.now()
     for _ in range(UPDATE_ATTEMPTS):
+        cron = decide(draft, present.cron, now)
         definition = define(
             draft,
             caller,
@@ -95,8 +102,9 @@ async def update(
                 present.key,
                 definition,
                 new_revision=force or definition.image != present.definition.image,
-                now=services.clock.now(),
+                now=now,
                 expect_revision=present.revision,
+                cron=cron,
             )
         except ConflictError:
             current = await services.stores.actors.get(present.key)
@@ -108,6 +116,8 @@ async def update(
         if caller.user != actor.owner:
             await services.stores.permissions.grant(actor.key.shared, caller.user, Level.UPDATE)
         services.notices.publish(Topic.ACTOR, actor.key)
+        if cron is not None:
+            services.notices.publish(Topic.CRON, actor.key)
         return actor
     raise ConflictError("the actor is being updated by others all the time; try again")
 

@@ -36,7 +36,7 @@ PRIVILEGED_ATTRIBUTES = (
 )
 
 #: attributes of the interface whose function this release does not have
-UNAVAILABLE_ATTRIBUTES = ("link", "webhook", "cron_schedule", "cron_on")
+UNAVAILABLE_ATTRIBUTES = ("link", "webhook")
 
 _FORBIDDEN_IN_HINTS = frozenset("\"'{}[]")
 

@@ -78,8 +78,6 @@ def test_saying_off_is_no_privilege(jane, name, value):
     [
         ("link", "abc"),
         ("webhook", "https://example.org/hook"),
-        ("cron_schedule", "now + 1 hour"),
-        ("cron_on", True),
     ],
 )
 def test_what_does_not_work_yet_is_refused(admin, name, value):
@@ -88,9 +86,7 @@ def test_what_does_not_work_yet_is_refused(admin, name, value):
     assert caught.value.field == name
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("link", ""), ("webhook", ""), ("cron_schedule", ""), ("cron_on", False)]
-)
+@pytest.mark.parametrize(("name", "value"), [("link", ""), ("webhook", "")])
 def test_but_not_when_it_asks_for_nothing(jane, name, value):
     assert make(jane, **{name: value}) == make(jane)
 
