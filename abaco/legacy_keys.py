@@ -67,7 +67,6 @@ _MOUNTS = "mounts come in a later release"
 _USERS = "running as the owner's user comes in a later release"
 _LARGE = "binary messages and results come in a later release"
 _EVENTS = "links, webhooks and events come in a later release"
-_CRON = "cron schedules come in a later release"
 _REGISTRIES = "registry credentials come in a later release"
 
 #: accepted now, effective once their feature is there
@@ -89,7 +88,6 @@ NOT_YET: tuple[LegacyKey, ...] = (
     *_keys("web", _EVENTS, "emit_execution_started"),
     *_keys("runtime", _EVENTS, "webhook_attempts", "webhook_timeout"),
     *_keys("runtime", _EVENTS, "emit_started", "emit_error_completions"),
-    *_keys("runtime", _CRON, "cron_misfire", "cron_overlap"),
     *_keys("runtime", _TOKENS, "token_provider", "token_failure", "inject_nonce"),
     *_keys("runtime", _LARGE, "max_result_size", "large_results"),
     *_keys("runtime", _LARGE, "binary_transport", "oversize_message"),

@@ -21,6 +21,11 @@ STAGE_SECONDS = Histogram(
     labelnames=("stage",),
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
 )
+CRON_LAG_SECONDS = Histogram(
+    "abaco_cron_lag_seconds",
+    "How late a slot of a cron schedule was served.",
+    buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 600, 3600, 86400),
+)
 MESSAGES = Gauge(
     "abaco_messages",
     "Messages by where they are; accepted is the sum of the others at any moment.",

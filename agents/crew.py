@@ -8,6 +8,7 @@ from abaco.lifecycle.retry import RetryPolicy
 from abaco.operations.services import Services
 from abaco.ports.driver import Driver, PullPolicy
 from abaco.ports.identity import IdentityProvider, TokenProvider
+from agents.cron import CronAgent
 from agents.engine import EngineWatch
 from agents.health import HEALTH_INTERVAL_S, Health, Heartbeat
 from agents.images import ImageKeeper
@@ -73,6 +74,7 @@ def start_crew(kit: Kit, services: Services, supervisor: Supervisor, epoch: int)
         "remover": kit.remover.run,
         "health": Periodic("health", HEALTH_INTERVAL_S, Health(kit, spawner).round).run,
         "heartbeat": heartbeat.run,
+        "cron": CronAgent(services).run,
         "reaper": Periodic("reaper", REAPER_INTERVAL_S, Reaper(kit).round).run,
         "pulse": Pulse(services.clock).run,
     }

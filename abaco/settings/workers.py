@@ -112,3 +112,13 @@ class RuntimeSettings(Section):
     shutdown_grace: int = Field(
         30, ge=0, description="Seconds drain waits; what still runs then is left as in detach."
     )
+    cron_misfire: Literal["one", "all", "skip"] = Field(
+        "one",
+        description="What becomes of slots of a cron schedule that passed while the server was"
+        " away. one: a single execution for all of them; all: one for each, in order; skip: none.",
+    )
+    cron_overlap: Literal["queue", "skip"] = Field(
+        "queue",
+        description="What becomes of a slot whose predecessor's execution has not ended. queue: its"
+        " message waits behind it; skip: it is passed over.",
+    )
