@@ -20,8 +20,9 @@ _COLUMNS = Columns(
         "stateless": "stateless",
         "revision": "revision",
         "create_time": "created",
+        "cron_next_ex": "next cron",
     },
-    spare=frozenset({"stateless", "revision"}),
+    spare=frozenset({"stateless", "revision", "cron_next_ex"}),
 )
 
 _WORKER_COLUMNS = Columns(
@@ -93,6 +94,14 @@ def _attribute_options(env_help: str) -> list[Callable[[Command], Command]]:
         ),
         click.option("--log-ex", type=int, help="Seconds logs are kept."),
         click.option(
+            "--cron",
+            "cron_schedule",
+            metavar="SCHEDULE",
+            help="When to run by itself: 'now + 6 hours', '2030-1-31 8 + 1 month' (UTC), or five"
+            " cron fields, 'CRON_TZ=Europe/Berlin 30 6 * * 1-5'. An empty text removes it.",
+        ),
+        click.option("--cron-on/--cron-off", default=None, help="Follow the schedule, or pause."),
+        click.option(
             "--privileged/--no-privileged",
             default=None,
             help="Run privileged, with the engine's socket.",
@@ -106,7 +115,10 @@ def _attribute_options(env_help: str) -> list[Callable[[Command], Command]]:
 
 def _body(options: Mapping[str, Any]) -> dict[str, Any]:
     """Name the given options as the API does."""
-    names = ("name", "image", "description", "max_workers", "mem_limit", "log_ex", "privileged")
+    names = (
+        "name", "image", "description", "max_workers", "mem_limit", "log_ex", "privileged",
+        "cron_schedule", "cron_on",
+    )  # fmt: skip
     body = {name: options[name] for name in names if options.get(name) is not None}
     if options["cpus"] is not None:
         body["max_cpus"] = round(options["cpus"] * 1_000_000_000)
@@ -137,6 +149,7 @@ def _report(session: Session, actor: Mapping[str, Any], *, wait: bool, timeout: 
     epilog=examples(
         "abaco actors create abaco/hello --name hello --wait",
         "abaco actors create counter:1 --stateful -e STEP=2 --mem-limit 256m",
+        "abaco actors create report:1 --cron 'CRON_TZ=Europe/Berlin 30 6 * * 1-5'",
     )
 )
 @click.argument("image")

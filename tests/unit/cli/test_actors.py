@@ -294,3 +294,48 @@ class TestProof:
 
     def test_one_without_the_other_is_wrong_usage(self, run, token_file):
         assert run("actors", "list", "--jwt-header", "X").exit_code == 2
+
+
+class TestCron:
+    SCHEDULE = "CRON_TZ=Europe/Berlin 30 6 * * 1-5"
+
+    @pytest.mark.parametrize(
+        ("options", "sent"),
+        [
+            (["--cron", SCHEDULE], {"cron_schedule": SCHEDULE}),
+            (["--cron", "now + 1 hour", "--cron-off"],
+             {"cron_schedule": "now + 1 hour", "cron_on": False}),
+        ],
+    )  # fmt: skip
+    def test_create_sends_the_schedule(self, stub, run, options, sent):
+        stub.answer("POST", "/actors", an_actor())
+        assert run("actors", "create", "img", *options).exit_code == 0
+        assert stub.asked[0].json == {"image": "img", "stateless": True} | sent
+
+    @pytest.mark.parametrize(
+        ("options", "sent"),
+        [
+            (["--cron-on"], {"cron_on": True}),
+            (["--cron-off"], {"cron_on": False}),
+            (["--cron", ""], {"cron_schedule": ""}),
+            (["--description", "new"], {"description": "new"}),
+        ],
+    )
+    def test_update_sends_what_changes_and_leaves_the_rest_to_the_server(
+        self, stub, run, options, sent
+    ):
+        present = an_actor(cron_schedule="now + 1 hour", cron_on=True, cron_next_ex="2078-9-6 20")
+        stub.answer("GET", "/actors/a1", present)
+        stub.answer("PUT", "/actors/a1", present)
+        assert run("actors", "update", "a1", *options).exit_code == 0
+        assert stub.asked[-1].json == {"image": "abaco/hello"} | sent
+
+    def test_what_comes_next_is_shown(self, stub, run):
+        present = an_actor(cron_schedule=self.SCHEDULE, cron_on=True, cron_next_ex="2078-9-6 4:30")
+        stub.answer("GET", "/actors", [present])
+        stub.answer("GET", "/actors/a1", present)
+        heading, row = run("actors", "list").stdout.splitlines()
+        assert dict(zip(heading.split("\t"), row.split("\t"), strict=True))["next cron"] == (
+            "2078-9-6 4:30"
+        )
+        assert f"cron_schedule\t{self.SCHEDULE}" in run("actors", "show", "a1").stdout
