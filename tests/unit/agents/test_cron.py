@@ -22,6 +22,7 @@ from abaco.errors import StoreError
 from abaco.operations import actors
 from abaco.operations.definition import ActorDraft
 from abaco.operations.services import Services
+from abaco.ports.intake import Submission
 from abaco.ports.notices import Topic
 from abaco.ports.store import Stores
 from abaco.settings import RuntimeSettings
@@ -287,6 +288,32 @@ async def test_an_overlap_that_cannot_be_seen_is_asked_again(make: Make) -> None
     assert await house.next_text(actor) == "2024-2-29 13"
 
 
+class SwitchedOffMeanwhile:
+    """A cron store before which somebody switches the schedule off at the moment of firing."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stores.cron, name)
+
+    async def fire(self, submission: Submission, **slot: Any) -> bool:
+        actor = await self._stores.actors.get(submission.message.actor)
+        await self._stores.actors.update(
+            actor.key, actor.definition, new_revision=False, now=START, cron=SwitchCron(False)
+        )
+        return await self._stores.cron.fire(submission, **slot)
+
+
+async def test_a_schedule_switched_off_at_the_last_moment_does_not_fire(make: Make) -> None:
+    house = make(lambda stores: replace(stores, cron=SwitchedOffMeanwhile(stores)))
+    actor = await house.register("now + 1 hour")
+    await house.agent.round()
+    assert await house.fired(actor) == []
+    await house.agent.round()
+    assert await house.next_text(actor) == "2024-2-29 13"
+
+
 async def test_two_agents_fire_once(make: Make) -> None:
     one, other = make(), make()
     actor = await one.register("* * * * *")
@@ -373,26 +400,3 @@ async def test_a_schedule_that_is_switched_on_is_noticed(caplog: pytest.LogCaptu
 
         await house.until(has_fired)
         assert f"cron: actor {actor.id} got execution " in caplog.text
-
-
-async def test_a_switch_against_a_slot_of_a_store_that_comes_back() -> None:
-    """Off by the time the store answers: the slot is not fired any more."""
-    fault = Fault("fire", When.BEFORE, store_away, 2)
-    async with a_house(wrap_stores=faulty_stores(fault)) as house:
-        actor = await house.register(cron_schedule="now + 1 hour")
-
-        async def is_struck() -> bool:
-            return fault.struck == 1
-
-        await house.until(is_struck)
-        await house.stores.actors.update(
-            actor.key, actor.definition, new_revision=False, now=START, cron=SwitchCron(False)
-        )
-        house.services.notices.publish(Topic.CRON, actor.key)
-
-        async def is_passed_over() -> bool:
-            cron = (await house.stores.actors.get(actor.key)).cron
-            return cron is not None and cron.next_at > datetime.now(UTC)  # type: ignore[operator]
-
-        await house.until(is_passed_over)
-        assert await house.stores.executions.list_executions(actor.key) == []
