@@ -8,10 +8,11 @@ from datetime import datetime
 from abaco.domain.actor import RUNNABLE, Actor
 from abaco.domain.cron import Cron
 from abaco.domain.execution import FINAL, ExecutionKey
-from abaco.errors import AbacoError, NotFoundError, StoreUnavailableError
+from abaco.errors import AbacoError, NotFoundError, StoreUnavailableError, ThrottledError
 from abaco.lifecycle.misfire import Misfire, Overlap, Verdict, judge
 from abaco.metrics import CRON_LAG_SECONDS
 from abaco.operations.cron import make_message
+from abaco.operations.intake import room_of
 from abaco.operations.services import Services
 from abaco.ports.notices import Topic
 from agents.kit import persist
@@ -94,13 +95,7 @@ class CronAgent:
         if verdict.fires:
             await self._fire(actor, cron.next_at, verdict, now)
         else:
-            slot = cron.next_at
-            await persist(
-                lambda: self._stores.cron.advance(
-                    actor.key, expect_next=slot, new_next=verdict.next_at
-                )
-            )
-            _log.debug("cron: passed over the slot %s of actor %s", slot, actor.id)
+            await self._pass_over(actor, cron.next_at, verdict)
         return verdict.next_at is not None and verdict.next_at <= now
 
     async def _overlaps(self, actor: Actor, cron: Cron) -> bool:
@@ -113,11 +108,26 @@ class CronAgent:
         except NotFoundError:  # so old that its record is gone
             return False
 
-    async def _fire(self, actor: Actor, slot: datetime, verdict: Verdict, now: datetime) -> None:
-        submission = make_message(self._services, actor)
-        has_fired = await persist(
-            lambda: self._stores.cron.fire(submission, expect_next=slot, new_next=verdict.next_at)
+    async def _pass_over(self, actor: Actor, slot: datetime, verdict: Verdict) -> None:
+        following = verdict.next_at
+        await persist(
+            lambda: self._stores.cron.advance(actor.key, expect_next=slot, new_next=following)
         )
+        _log.debug("cron: passed over the slot %s of actor %s", slot, actor.id)
+
+    async def _fire(self, actor: Actor, slot: datetime, verdict: Verdict, now: datetime) -> None:
+        submission, following = make_message(self._services, actor), verdict.next_at
+        room = room_of(self._services, actor)
+        try:
+            has_fired = await persist(
+                lambda: self._stores.cron.fire(
+                    submission, expect_next=slot, new_next=following, room=room
+                )
+            )
+        except ThrottledError as error:
+            _log.warning("cron: actor %s missed a slot: %s", actor.id, error)
+            await self._pass_over(actor, slot, verdict)
+            return
         # also when it has not: the answer of a call that was applied may have been lost
         self._services.notices.publish(Topic.MAILBOX, actor.key)
         if has_fired:

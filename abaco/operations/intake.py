@@ -135,14 +135,15 @@ async def accept(
             digest=digest_of(kind, sent),
             expires_at=now + lifetime,
         )
-    room = _room(services, actor, before)
+    room = room_of(services, actor, before)
     receipt = await services.stores.intake.submit(batch, now=now, room=room, key=retry_key)
     if not receipt.is_replay:
         services.notices.publish(Topic.MAILBOX, actor.key)
     return receipt
 
 
-def _room(services: Services, actor: Actor, before: int | None) -> Room:
+def room_of(services: Services, actor: Actor, before: int | None = None) -> Room:
+    """Return the limits an actor's mailbox has."""
     runtime = services.settings.runtime
     limits = [
         runtime.for_tenant(key, actor.tenant) for key in ("max_mailbox", "max_tenant_mailbox")

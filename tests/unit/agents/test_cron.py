@@ -220,6 +220,19 @@ async def test_a_record_that_is_gone_does_not_stand_in_the_way(make: Make) -> No
     assert len(await house.fired(actor)) == 1
 
 
+async def test_a_full_mailbox_costs_the_slot_and_nothing_else(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    house = make(max_mailbox=1)
+    actor, other = await house.register("now + 1 hour"), await house.register("now + 1 hour")
+    await house.agent.round()
+    await house.stores.mailbox.purge(other.key, an_error_outcome())
+    await house.later(HOUR_S)
+    assert [len(await house.fired(each)) for each in (actor, other)] == [1, 2]
+    assert await house.next_text(actor) == "2024-2-29 14"
+    assert f"cron: actor {actor.id} missed a slot: the mailbox of actor" in caplog.text
+
+
 async def test_one_that_cannot_be_read_stops_nobody(
     make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
