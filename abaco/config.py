@@ -300,9 +300,10 @@ def _validate(draft: _Draft) -> Settings | None:
 def _problem(
     draft: _Draft, place: tuple[int | str, ...], context: Mapping[str, Any], text: str
 ) -> str:
-    section = str(place[0])
-    if len(place) == 1:  # a rule over several keys
-        guilty = [draft.entries.get((section, key)) for key in (context["key"], context["because"])]
+    section = str(place[0]) if place else context["section"]
+    if len(place) < 2:  # a rule over several keys
+        keys = (context["key"], context.get("because", ""))
+        guilty = [draft.entries.get((section, key)) for key in keys]
         origin = next((entry.origin for entry in guilty if entry), "configuration")
         return f"{origin}: [{section}] {context['key']}: {text}"
     key = str(place[1])

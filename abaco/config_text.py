@@ -87,6 +87,10 @@ def value_text(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, SecretStr):
         return "(hidden)"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={number}" for name, number in value.items())
+    if isinstance(value, tuple):
+        return ", ".join(value)
     return str(value)
 
 

@@ -12,6 +12,9 @@ from abaco.domain.cron import Cron
 from abaco.domain.ids import ActorId, Tenant
 from abaco.domain.permission import ObjectKey, ObjectKind
 
+#: the queue of actors that name none; every host serves it
+DEFAULT_QUEUE = "default"
+
 
 class ActorStatus(StrEnum):
     """Place of an actor in its life; the words of the API."""
@@ -65,7 +68,7 @@ class ActorDefinition:
     max_workers: int | None = None
     mem_limit: str | None = None
     max_cpus: int | None = None
-    queue: str = "default"
+    queue: str = DEFAULT_QUEUE
     use_container_uid: bool = False
     default_environment: Mapping[str, Any] = field(default_factory=dict)
     log_ex: int | None = None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from abaco.domain.actor import ActorDefinition
+from abaco.domain.actor import DEFAULT_QUEUE, ActorDefinition
 from abaco.domain.caller import Caller
 from abaco.domain.context import check_environment, is_reserved, python_text
 from abaco.domain.image import check_image
@@ -14,7 +14,6 @@ from abaco.domain.limits import parse_memory
 from abaco.errors import InvalidInputError, TooLargeError
 
 ACTOR_TYPES = ("none", "bin", "json")
-DEFAULT_QUEUE = "default"
 
 #: the name becomes a variable of every container
 MAX_NAME_LENGTH = 1024
@@ -71,6 +70,7 @@ def define(
     caller: Caller,
     *,
     default_token: str,
+    queues: Collection[str] = (DEFAULT_QUEUE,),
     previous: ActorDefinition | None = None,
 ) -> ActorDefinition:
     """Make the definition a draft asks for.
@@ -79,6 +79,7 @@ def define(
         draft: What the client sent. What is missing gets its default.
         caller: Decides whether privileged attributes are allowed.
         default_token: What ``token`` is when not sent.
+        queues: The queues there are.
         previous: The definition that is replaced; name is kept from it, and stateless when
             not sent.
 
@@ -88,6 +89,10 @@ def define(
     """
     _check_rights(draft, caller)
     _check_values(draft)
+    if draft.queue and draft.queue not in queues:
+        raise InvalidInputError(
+            f"unknown queue; there is {', '.join(map(repr, queues))}", field="queue"
+        )
     stateless = draft.stateless
     if stateless is None:
         stateless = True if previous is None else previous.stateless
@@ -133,8 +138,6 @@ def _check_values(draft: ActorDraft) -> None:
         raise InvalidInputError(f"at most {MAX_NAME_LENGTH} characters", field="name")
     if draft.type and draft.type not in ACTOR_TYPES:
         raise InvalidInputError(f"must be one of {', '.join(ACTOR_TYPES)}", field="type")
-    if draft.queue and draft.queue != DEFAULT_QUEUE:
-        raise InvalidInputError(f"unknown queue; there is only {DEFAULT_QUEUE!r}", field="queue")
     if draft.mem_limit is not None:
         parse_memory(draft.mem_limit)
     _check_integer("max_workers", draft.max_workers, least=1)

@@ -8,11 +8,14 @@ environment and flags.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
+from abaco.domain.actor import DEFAULT_QUEUE
 from abaco.settings.process import EngineSettings, GeneralSettings, LogsSettings, StoreSettings
+from abaco.settings.queues import share_out
 from abaco.settings.section import Section, fold_tenant
 from abaco.settings.web import WebSettings
 from abaco.settings.workers import RuntimeSettings, SpawnerSettings, WorkersSettings
@@ -44,7 +47,34 @@ class Settings(Section):
     web: Annotated[WebSettings, Field(default_factory=WebSettings)]
     runtime: Annotated[RuntimeSettings, Field(default_factory=RuntimeSettings)]
 
+    @model_validator(mode="after")
+    def _check_queues(self) -> Self:
+        served, known = self.spawner.host_queues, self.web.all_queues
+        own = self.spawner.queue_slots
+        if unknown := [queue for queue in served if queue not in known]:
+            raise _fault("host_queues", f"{', '.join(unknown)}: not in [web] all_queues")
+        if DEFAULT_QUEUE not in served:
+            raise _fault("host_queues", f"must contain {DEFAULT_QUEUE}")
+        if unserved := [queue for queue in own if queue not in served]:
+            raise _fault("queue_slots", f"{', '.join(unserved)}: not in host_queues")
+        try:
+            share_out(self.spawner.max_workers_per_host, served, own)
+        except ValueError as error:
+            raise _fault("max_workers_per_host", str(error)) from error
+        return self
+
+    @property
+    def queue_places(self) -> dict[str, int]:
+        """Workers each queue of this host may have at once."""
+        spawner = self.spawner
+        return share_out(spawner.max_workers_per_host, spawner.host_queues, spawner.queue_slots)
+
     @property
     def database_path(self) -> Path:
         """File of the embedded store."""
         return self.store.path or self.general.data_dir / "abaco.db"
+
+
+def _fault(key: str, text: str) -> PydanticCustomError:
+    """Name the key of [spawner] that a rule over several sections is broken by."""
+    return PydanticCustomError("queues", "{text}", {"section": "spawner", "key": key, "text": text})

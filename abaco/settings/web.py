@@ -18,7 +18,9 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from abaco.domain.actor import DEFAULT_QUEUE
 from abaco.domain.ids import DEFAULT_SALT
+from abaco.settings.queues import NAMES, QueueNames
 from abaco.settings.section import Section
 
 #: a shorter key no longer proves anything. Source: NIST SP 800-131A, 2015
@@ -136,6 +138,11 @@ class WebSettings(Section):
     )
     modern_status: bool = Field(
         False, description="Answer 401 and 403 where the older Abaco answers 400."
+    )
+    all_queues: QueueNames = Field(
+        (DEFAULT_QUEUE,),
+        description="Names an actor's queue attribute may have, whichever host serves them.",
+        json_schema_extra={"allowed": NAMES},
     )
     max_content_length: int = Field(
         1_000_000, ge=1, description="Bytes of the largest request body; above it 413."

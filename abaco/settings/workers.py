@@ -7,17 +7,46 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from abaco.domain.actor import DEFAULT_QUEUE
+from abaco.settings.queues import COUNTS, NAMES, QueueCounts, QueueNames
 from abaco.settings.section import Section
 
 
 class SpawnerSettings(Section):
     """Where and how many workers run."""
 
+    tenant_forms: ClassVar[Mapping[str, str]] = {"weight": "weight"}
+
     host_id: str = Field("0", description="Identity of this host, shown on workers.")
     host_ip: str = Field("127.0.0.1", description="Address of this host, shown on workers.")
     max_workers_per_host: int = Field(20, ge=1, description="Workers that may live at once.")
     max_workers_per_actor: int = Field(
         20, ge=1, description="Pool limit of an actor without max_workers of its own."
+    )
+    host_queues: QueueNames = Field(
+        (DEFAULT_QUEUE,),
+        description="Queues this host has workers for, out of [web] all_queues; default is one of"
+        " them. Messages for actors of other queues wait.",
+        json_schema_extra={"allowed": NAMES},
+    )
+    queue_slots: QueueCounts = Field(
+        {},
+        description="Workers of single queues that may live at once, as in special=4; the other"
+        " queues share what is left of max_workers_per_host in equal parts.",
+        json_schema_extra={"allowed": COUNTS},
+    )
+    spare_slots: int = Field(
+        1,
+        ge=0,
+        description="Workers of each queue that the messages of one actor alone never take up,"
+        " but never more than a quarter: a newcomer finds a place while runs are long.",
+    )
+    weight: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="How many times the places of others a tenant gets when the host is full."
+        " Tenant form: {tenant}_weight.",
     )
 
 
@@ -45,6 +74,12 @@ class WorkersSettings(Section):
         -1,
         ge=-1,
         description="CPU per container in nano-CPUs (1000000000 = one); -1 for no limit.",
+    )
+    sync_max_idle_time: int = Field(
+        600,
+        ge=0,
+        description="Idle seconds for which the last worker of a scaled actor with the hint sync"
+        " is kept.",
     )
     worker_ttl: int = Field(
         -1,
@@ -95,6 +130,11 @@ class RuntimeSettings(Section):
     )
     idle_grace: float = Field(
         5.0, ge=0, description="Idle seconds before a scaled worker is retired."
+    )
+    scale_step: Literal["fill", "one", "1"] = Field(
+        "fill",
+        description="Workers asked for at once when messages wait: fill, one for each message; one"
+        " (or 1), a single worker each time something happens.",
     )
     pull_policy: Literal["always", "if_not_present", "never"] = Field(
         "if_not_present", description="When images are pulled at a worker's start."

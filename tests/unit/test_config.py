@@ -286,6 +286,14 @@ class TestMistakes:
             ("workers", "mem_limit: 3 gig", "-1, or a whole number"),
             ("workers", "max_cpus: 0.5", "a whole number from -1"),
             ("engine", "podman_socket: podman", "unix:///path or tcp://host:port"),
+            ("web", "all_queues: a b", "names of letters, digits"),
+            ("spawner", "host_queues: default,,x", "names of letters, digits"),
+            ("spawner", "queue_slots: special", "name=number"),
+            ("spawner", "queue_slots: a=1, a=2", "name=number"),
+            ("spawner", "queue_slots: a=0", "name=number"),
+            ("spawner", "weight: 0", "a whole number from 1 to 1000"),
+            ("spawner", "dev_weight: much", "a whole number from 1 to 1000"),
+            ("runtime", "scale_step: all", "fill, one, 1"),
             ("web", "apim_public_key: not base64!", "the base64 of an RSA public key"),
             ("web", "trusted_gateways: 10.0.0.0/8, there", "addresses and networks"),
             ("web", "trusted_gateways: 10.0.0.1/8", "addresses and networks"),
@@ -386,6 +394,72 @@ class TestDerivedDefaults:
     def test_a_port_nobody_knows_yet_changes_no_links(self, read, port):
         found = read("", web__port=port).settings
         assert found.web.default_api_server == "http://127.0.0.1:8000"
+
+
+class TestQueues:
+    ALL = "[web]\nall_queues: default, special, gpu\n"
+
+    def test_there_is_one_that_has_all_places(self, read):
+        settings = read("[spawner]\nmax_workers_per_host: 7\n").settings
+        assert settings.web.all_queues == settings.spawner.host_queues == ("default",)
+        assert settings.queue_places == {"default": 7}
+
+    @pytest.mark.parametrize(
+        ("keys", "places"),
+        [
+            ("", {"default": 20}),
+            ("host_queues: special, default,special", {"special": 10, "default": 10}),
+            ("host_queues: default,gpu,special", {"default": 7, "gpu": 7, "special": 6}),
+            ("host_queues: default,gpu\nqueue_slots: gpu=2", {"default": 18, "gpu": 2}),
+            (
+                "host_queues: default,gpu,special\nqueue_slots: gpu=2, special = 3",
+                {"default": 15, "gpu": 2, "special": 3},
+            ),
+            ("host_queues: default,gpu\nqueue_slots: gpu=2,default=3", {"default": 3, "gpu": 2}),
+        ],
+    )
+    def test_places_are_shared_out(self, read, keys, places):
+        settings = read(f"{self.ALL}[spawner]\n{keys}\n").settings
+        assert settings.queue_places == places
+        assert sum(places.values()) <= settings.spawner.max_workers_per_host
+
+    @pytest.mark.parametrize(
+        ("keys", "key", "words"),
+        [
+            ("host_queues: default, tpu, npu", "host_queues", "tpu, npu: not in [web] all_queues"),
+            ("host_queues: gpu", "host_queues", "must contain default"),
+            ("queue_slots: gpu=1", "queue_slots", "gpu: not in host_queues"),
+            (
+                "host_queues: default,gpu,special\nmax_workers_per_host: 2",
+                "max_workers_per_host",
+                "2 places in all are not enough",
+            ),
+            (
+                "host_queues: default,gpu\nqueue_slots: gpu=20",
+                "max_workers_per_host",
+                "20 places in all are not enough",
+            ),
+        ],
+    )
+    def test_what_does_not_fit_together(self, read, keys, key, words):
+        text = fault(read, f"{self.ALL}[spawner]\n{keys}\n")
+        assert f"[spawner] {key}: " in text
+        assert words in text
+
+    def test_they_are_shown_as_they_are_written(self, read):
+        found = read(f"{self.ALL}[spawner]\nhost_queues: default,gpu\nqueue_slots: gpu=2\n")
+        shown = {(one.section, one.key): one.text for one in found.effective()}
+        assert shown["web", "all_queues"] == "default, special, gpu"
+        assert shown["spawner", "host_queues"] == "default, gpu"
+        assert shown["spawner", "queue_slots"] == "gpu=2"
+
+    def test_a_tenants_weight(self, read):
+        spawner = read("[spawner]\nweight: 2\nDEV_weight: 5\n").settings.spawner
+        assert [spawner.for_tenant("weight", name) for name in ("dev", "OTHER")] == [5, 2]
+
+    @pytest.mark.parametrize(("text", "step"), [("1", "1"), ("One", "one"), ("FILL", "fill")])
+    def test_both_spellings_of_a_single_step(self, read, text, step):
+        assert read(f"[runtime]\nscale_step: {text}\n").settings.runtime.scale_step == step
 
 
 class TestTenants:

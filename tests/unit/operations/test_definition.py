@@ -1,5 +1,7 @@
 """From what a client sent to a definition."""
 
+from dataclasses import replace
+
 import pytest
 
 from abaco.domain.actor import ActorDefinition
@@ -132,6 +134,30 @@ def test_stateful_actors_have_one_worker(admin):
 def test_reserved_variables_are_left_to_the_server(jane):
     definition = make(jane, default_environment={"MSG": "x" * 200_000, "_abaco_x": "\0"})
     assert set(definition.default_environment) == {"MSG", "_abaco_x"}
+
+
+class TestQueues:
+    QUEUES = ("default", "special")
+
+    def queue(self, caller, previous=None, **sent):
+        draft = ActorDraft(image="busybox", **sent)
+        return define(
+            draft, caller, default_token="false", queues=self.QUEUES, previous=previous
+        ).queue
+
+    def test_any_that_there_is(self, privileged):
+        assert self.queue(privileged) == "default"
+        assert [self.queue(privileged, queue=name) for name in self.QUEUES] == list(self.QUEUES)
+
+    def test_no_other(self, privileged):
+        with pytest.raises(InvalidInputError, match="'default', 'special'") as caught:
+            self.queue(privileged, queue="gpu")
+        assert caught.value.field == "queue"
+
+    def test_an_update_that_does_not_name_it_takes_it_away(self, privileged):
+        previous = make(privileged)
+        assert self.queue(privileged, previous, queue="special") == "special"
+        assert self.queue(privileged, replace(previous, queue="special")) == "default"
 
 
 class TestReplacing:
