@@ -72,6 +72,7 @@ WORKER_STIMULI = (
     worker.RunSettled(),
     worker.DrainRequested(),
     worker.Retired(),
+    worker.CalledBack(),
     worker.Overruled(),
     worker.RecordDeleted(),
 )

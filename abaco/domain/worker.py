@@ -69,6 +69,8 @@ class Worker:
     location: str
     create_time: datetime
     status: WorkerStatus = WorkerStatus.REQUESTED
+    #: told to go because it was idle; a message that comes first calls it back
+    is_retiring: bool = False
     #: the status it had when it went to ERROR
     previous_status: WorkerStatus | None = None
     container_id: str = ""

@@ -7,7 +7,8 @@ a clock or makes an id. The shell performs each instruction and answers with a s
   A worker that adopts a container left by an earlier process begins in BUSY instead.
 * READY and BUSY alternate; the store changes both in the transactions of claim and settlement.
 * A drain lets the running message finish. Whoever is idle or on the way up leaves at once.
-* The way down ends in DeleteRecord, exactly once, and ``is_over``.
+* A worker that retires because it was idle asks the store last: a message calls it back.
+* Every other way down ends in DeleteRecord, exactly once; all of them end in ``is_over``.
 """
 
 from __future__ import annotations
@@ -74,7 +75,12 @@ class DrainRequested:
 
 @dataclass(frozen=True, slots=True)
 class Retired:
-    """The store agreed that this idle worker goes (SHUTTING_DOWN is written)."""
+    """The store agreed that this idle worker goes (SHUTDOWN_REQUESTED is written)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CalledBack:
+    """A message came before the record was deleted: the store has the worker READY again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +104,7 @@ Stimulus = (
     | RunSettled
     | DrainRequested
     | Retired
+    | CalledBack
     | Overruled
     | RecordDeleted
 )
@@ -160,6 +167,11 @@ class FailActor:
 
 
 @dataclass(frozen=True, slots=True)
+class Leave:
+    """Delete the record unless a message has come. Answer: RecordDeleted or CalledBack."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteRecord:
     """Give back what is prepared and delete the record. Answer: RecordDeleted."""
 
@@ -173,6 +185,7 @@ Instruction = (
     | AwaitMessage
     | RunMessage
     | FailActor
+    | Leave
     | DeleteRecord
 )
 
@@ -195,7 +208,7 @@ class WorkerMachine:
         self.status: WorkerStatus = status
         #: the record is gone; nothing more will be asked for
         self.is_over = False
-        #: DeleteRecord was asked for; invariant: exactly when on the way down
+        #: there is no way back; invariant: exactly when on the way down
         self._is_leaving = False
 
     def check(self) -> None:
@@ -250,7 +263,17 @@ class WorkerMachine:
         return self._leave(_S.SHUTTING_DOWN)
 
     def _on_retired(self, _: Retired) -> list[Instruction]:
-        return self._leave(_S.SHUTTING_DOWN)
+        self.status = _S.SHUTDOWN_REQUESTED  # the store wrote it
+        return [Leave()]
+
+    def _on_called_back(self, _: CalledBack) -> list[Instruction]:
+        self.status = _S.READY  # the store wrote it
+        return [AwaitMessage()]
+
+    def _on_left(self, _: RecordDeleted) -> list[Instruction]:
+        self.status = _S.SHUTTING_DOWN
+        self._is_leaving = self.is_over = True
+        return []
 
     def _on_overruled(self, _: Overruled) -> list[Instruction]:
         return self._leave(_S.SHUTTING_DOWN)
@@ -291,6 +314,8 @@ TABLE: Mapping[tuple[Enum, type], _Decision] = {
     (_S.BUSY, RunSettled): _M._on_settled,
     (_S.BUSY, DrainRequested): _M._on_drain_busy,
     (_S.SHUTDOWN_REQUESTED, RunSettled): _M._on_last_settled,
+    (_S.SHUTDOWN_REQUESTED, CalledBack): _M._on_called_back,
+    (_S.SHUTDOWN_REQUESTED, RecordDeleted): _M._on_left,
     (_S.SHUTTING_DOWN, RecordDeleted): _M._on_record_deleted,
     (_S.ERROR, RecordDeleted): _M._on_record_deleted,
     # the record was drained meanwhile; it is deleted all the same

@@ -256,7 +256,7 @@ class WorkerStore(Protocol):
 
     @abstractmethod
     async def request(self, worker: Worker, *, limit: int) -> bool:
-        """Insert the record if the actor has fewer than ``limit`` viable workers.
+        """Insert the record if the actor has fewer than ``limit`` viable or retiring workers.
 
         Count and insert are one step. False when the pool is full, or the actor is absent, in
         ERROR or SHUTTING_DOWN, or has another revision than the record.
@@ -276,14 +276,25 @@ class WorkerStore(Protocol):
     ) -> bool:
         """Compare-and-set the status; ERROR also records the previous one.
 
-        False when the present one is not expected; NotFoundError when absent.
+        A worker that was retiring is not any more: no message calls it back. False when the
+        present one is not expected; NotFoundError when absent.
         """
 
     @abstractmethod
-    async def retire_idle(self, key: WorkerKey) -> bool:
-        """Set READY -> SHUTTING_DOWN if the actor's queue is empty, in one step.
+    async def retire_idle(self, key: WorkerKey, *, revocable: bool) -> bool:
+        """Set READY -> SHUTDOWN_REQUESTED if the actor's queue is empty, in one step.
 
-        False otherwise; NotFoundError when absent.
+        With ``revocable`` the worker is retiring from now on, see ``leave``. False otherwise;
+        NotFoundError when absent.
+        """
+
+    @abstractmethod
+    async def leave(self, key: WorkerKey) -> bool:
+        """Delete the record of a worker that was told to go, or call the worker back.
+
+        It is called back, which is READY and False, when it is retiring, a message waits, and
+        the actor is SUBMITTED or READY in the worker's revision; all in one step. Asked again,
+        both answers stay what they are: a worker that is READY is not deleted.
         """
 
     @abstractmethod

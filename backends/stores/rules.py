@@ -164,6 +164,19 @@ def refuse_claim(
     return Refusal.EMPTY if not queued or is_blocked else None
 
 
+def is_called_back(
+    *,
+    is_retiring: bool,
+    worker_revision: int,
+    actor: ActorStatus | None,
+    actor_revision: int,
+    queued: int,
+) -> bool:
+    """Decide whether a worker that was told to go stays for a message."""
+    is_current = actor in RUNNABLE and worker_revision == actor_revision
+    return is_retiring and is_current and queued > 0
+
+
 def refuse_halt(execution: Execution) -> None:
     """Raise ConflictError unless the execution is RUNNING."""
     if execution.status is not ExecutionStatus.RUNNING:

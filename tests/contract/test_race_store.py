@@ -301,7 +301,7 @@ async def test_a_worker_retires_or_serves_never_neither(stores: Stores, submit_f
         actor = await insert_actor(stores)
         worker = await add_worker(stores, actor)
         serving = _submit_and_claim(stores, actor, worker)
-        retiring = stores.workers.retire_idle(worker.key)
+        retiring = stores.workers.retire_idle(worker.key, revocable=True)
         if submit_first:
             answer, retired = await asyncio.gather(serving, retiring)
         else:
@@ -309,8 +309,9 @@ async def test_a_worker_retires_or_serves_never_neither(stores: Stores, submit_f
         status = (await stores.workers.get(worker.key)).status
         if retired:
             assert answer is Refusal.NOT_READY
-            assert status is WorkerStatus.SHUTTING_DOWN
-            assert await stores.workers.request(a_worker(actor), limit=1)
+            assert status is WorkerStatus.SHUTDOWN_REQUESTED
+            assert not await stores.workers.leave(worker.key), "the message calls it back"
+            assert isinstance(await stores.mailbox.claim(worker.key, 1, NOON), Claim)
         else:
             assert isinstance(answer, Claim)
             assert status in VIABLE

@@ -142,8 +142,14 @@ def set_worker_status(
     return lambda stores: stores.workers.set_status(key, status, expect=expect)
 
 
+def leave(actor: Actor, index: int) -> Step:
+    return lambda stores: stores.workers.leave(_worker(actor, index).key)
+
+
 def retire_idle(actor: Actor, index: int) -> Step:
-    return lambda stores: stores.workers.retire_idle(_worker(actor, index).key)
+    return lambda stores: stores.workers.retire_idle(
+        _worker(actor, index).key, revocable=index % 2 == 0
+    )
 
 
 def touch(actor: Actor, indexes: list[int], second: int) -> Step:
@@ -277,6 +283,7 @@ any_steps = st.one_of(
     _steps(request_halt, actors, execution_index, st.sampled_from(HaltReason)),
     _steps(set_worker_status, actors, worker_index, worker_statuses, st.sets(worker_statuses)),
     _steps(retire_idle, actors, worker_index),
+    _steps(leave, actors, worker_index),
     _steps(touch, actors, st.lists(worker_index), seconds),
     _steps(delete_worker, actors, worker_index),
     _steps(

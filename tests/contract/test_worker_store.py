@@ -117,38 +117,42 @@ async def test_a_write_to_an_absent_worker_creates_nothing(stores: Stores) -> No
     calls = (
         stores.workers.get(key),
         stores.workers.set_status(key, WorkerStatus.READY, expect=ANY_STATUS),
-        stores.workers.retire_idle(key),
+        stores.workers.retire_idle(key, revocable=True),
     )
     for call in calls:
         with pytest.raises(NotFoundError, match="ghost"):
             await call
+    assert await stores.workers.leave(key)
     await stores.workers.touch([key], NOON)
     await stores.workers.delete(key)
     assert await stores.workers.list_workers() == []
 
 
-async def test_an_idle_worker_retires(stores: Stores) -> None:
+@pytest.mark.parametrize("revocable", [True, False])
+async def test_an_idle_worker_retires(stores: Stores, revocable: bool) -> None:
     worker = await add_worker(stores, await insert_actor(stores))
-    assert await stores.workers.retire_idle(worker.key)
-    assert (await stores.workers.get(worker.key)).status is WorkerStatus.SHUTTING_DOWN
-    assert not await stores.workers.retire_idle(worker.key)
+    assert await stores.workers.retire_idle(worker.key, revocable=revocable)
+    assert await stores.workers.get(worker.key) == replace(
+        worker, status=WorkerStatus.SHUTDOWN_REQUESTED, is_retiring=revocable
+    )
+    assert not await stores.workers.retire_idle(worker.key, revocable=True)
 
 
 async def test_a_worker_does_not_retire_while_messages_wait(stores: Stores) -> None:
     actor = await insert_actor(stores)
     worker = await add_worker(stores, actor)
     await submit(stores, actor)
-    assert not await stores.workers.retire_idle(worker.key)
+    assert not await stores.workers.retire_idle(worker.key, revocable=True)
     assert (await stores.workers.get(worker.key)).status is WorkerStatus.READY
 
 
 async def test_a_busy_worker_does_not_retire_an_idle_one_beside_it_does(stores: Stores) -> None:
     actor, worker, taken = await leased_run(stores)
     idle = await add_worker(stores, actor)
-    assert not await stores.workers.retire_idle(worker.key)
-    assert await stores.workers.retire_idle(idle.key)
+    assert not await stores.workers.retire_idle(worker.key, revocable=True)
+    assert await stores.workers.retire_idle(idle.key, revocable=True)
     await stores.mailbox.finalize(taken.execution.key, 1, an_outcome(), now=NOON)
-    assert await stores.workers.retire_idle(worker.key)
+    assert await stores.workers.retire_idle(worker.key, revocable=True)
 
 
 async def test_touch_stamps_those_that_are_there(stores: Stores) -> None:

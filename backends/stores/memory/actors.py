@@ -154,7 +154,7 @@ class MemoryWorkers(WorkerStore):
         if actor is None or actor.status not in RUNNABLE or actor.revision != worker.revision:
             return False
         pool = self._state.workers[actor.key]
-        if sum(each.status in VIABLE for each in pool.values()) >= limit:
+        if sum(each.status in VIABLE or each.is_retiring for each in pool.values()) >= limit:
             return False
         if worker.id in pool:
             raise rules.already_exists("a worker", worker.id)
@@ -182,16 +182,39 @@ class MemoryWorkers(WorkerStore):
             return False
         is_error = status is WorkerStatus.ERROR
         previous = worker.status if is_error else worker.previous_status
-        self._state.put_worker(replace(worker, status=status, previous_status=previous))
+        self._state.put_worker(
+            replace(worker, status=status, previous_status=previous, is_retiring=False)
+        )
         return True
 
-    async def retire_idle(self, key: WorkerKey) -> bool:
-        """Set READY -> SHUTTING_DOWN if nothing waits."""
+    async def retire_idle(self, key: WorkerKey, *, revocable: bool) -> bool:
+        """Set READY -> SHUTDOWN_REQUESTED if nothing waits."""
         worker = self._worker(key)
         if worker.status is not WorkerStatus.READY or self._state.find_box(key.actor).queued:
             return False
-        self._state.put_worker(replace(worker, status=WorkerStatus.SHUTTING_DOWN))
+        self._state.put_worker(
+            replace(worker, status=WorkerStatus.SHUTDOWN_REQUESTED, is_retiring=revocable)
+        )
         return True
+
+    async def leave(self, key: WorkerKey) -> bool:
+        """Delete the record, or call the worker back."""
+        worker, actor = self._state.find_worker(key), self._state.actors.get(key.actor)
+        if worker is None:
+            return True
+        is_called_back = rules.is_called_back(
+            is_retiring=worker.is_retiring,
+            worker_revision=worker.revision,
+            actor=actor.status if actor else None,
+            actor_revision=actor.revision if actor else 0,
+            queued=self._state.find_box(key.actor).queued,
+        )
+        if is_called_back:
+            self._state.put_worker(replace(worker, status=WorkerStatus.READY, is_retiring=False))
+        elif worker.status is not WorkerStatus.READY:
+            del self._state.workers[key.actor][key.id]
+            return True
+        return False
 
     async def touch(self, keys: Collection[WorkerKey], now: datetime) -> None:
         """Stamp last_health_check_time."""

@@ -216,6 +216,7 @@ def worker_values(worker: Worker) -> Values:
         "container_id": worker.container_id,
         "last_execution_time": micros_or_none(worker.last_execution_time),
         "last_health_check_time": micros_or_none(worker.last_health_check_time),
+        "is_retiring": int(worker.is_retiring),
     }
 
 
@@ -237,4 +238,5 @@ def to_worker(row: sqlite3.Row) -> Worker:
         container_id=row["container_id"],
         last_execution_time=time_or_none(row["last_execution_time"]),
         last_health_check_time=time_or_none(row["last_health_check_time"]),
+        is_retiring=bool(row["is_retiring"]),
     )

@@ -240,8 +240,10 @@ _SHARING: Step = (
 
 _NONCE_LIFE: Step = ("ALTER TABLE nonces ADD COLUMN expires_at INTEGER",)
 
+_RETIRING: Step = ("ALTER TABLE workers ADD COLUMN is_retiring INTEGER NOT NULL DEFAULT 0",)
+
 #: step n leads from version n to version n + 1
-MIGRATIONS: Sequence[Step] = (_FIRST, _SHARING, INTAKE, _NONCE_LIFE, CRON)
+MIGRATIONS: Sequence[Step] = (_FIRST, _SHARING, INTAKE, _NONCE_LIFE, CRON, _RETIRING)
 
 
 def migrate(connection: sqlite3.Connection, steps: Sequence[Step] = MIGRATIONS) -> None:

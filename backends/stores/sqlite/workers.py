@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Collection
 from datetime import datetime
 
-from abaco.domain.actor import RUNNABLE, ActorKey
+from abaco.domain.actor import RUNNABLE, ActorKey, ActorStatus
 from abaco.domain.worker import VIABLE, Worker, WorkerKey, WorkerStatus
 from abaco.ports.store import WorkerStore
 from backends.stores import rules
@@ -23,9 +23,19 @@ from backends.stores.sqlite.rows import (
 _COLUMNS = (
     "tenant", "actor_id", "id", "image", "revision", "host_id", "host_ip", "location",
     "create_time", "status", "previous_status", "container_id", "last_execution_time",
-    "last_health_check_time",
+    "last_health_check_time", "is_retiring",
 )  # fmt: skip
 _INSERT = insert_sql("workers", _COLUMNS, on_conflict=IF_ABSENT)
+
+#: a worker cannot be without its actor, nor the actor without a mailbox
+_FIND_LEAVING = """
+    SELECT w.status, w.is_retiring, w.revision, a.status AS actor_status,
+        a.revision AS actor_revision, m.queued
+    FROM workers AS w
+    JOIN actors AS a ON a.tenant = w.tenant AND a.id = w.actor_id
+    JOIN mailboxes AS m ON m.tenant = w.tenant AND m.actor_id = w.actor_id
+    WHERE w.tenant = ? AND w.actor_id = ? AND w.id = ?
+"""
 
 
 class SqliteWorkers(WorkerStore):
@@ -52,9 +62,13 @@ class SqliteWorkers(WorkerStore):
         """Compare-and-set the status."""
         return await self._database.write(_set_status, key, status, expect)
 
-    async def retire_idle(self, key: WorkerKey) -> bool:
-        """Set READY -> SHUTTING_DOWN if nothing waits."""
-        return await self._database.write(_retire_idle, key)
+    async def retire_idle(self, key: WorkerKey, *, revocable: bool) -> bool:
+        """Set READY -> SHUTDOWN_REQUESTED if nothing waits."""
+        return await self._database.write(_retire_idle, key, revocable)
+
+    async def leave(self, key: WorkerKey) -> bool:
+        """Delete the record, or call the worker back."""
+        return await self._database.write(_leave, key)
 
     async def touch(self, keys: Collection[WorkerKey], now: datetime) -> None:
         """Stamp last_health_check_time."""
@@ -74,9 +88,9 @@ def _request(connection: sqlite3.Connection, key: WorkerKey, values: Values, lim
     if actor is None or actor["status"] not in RUNNABLE or actor["revision"] != values["revision"]:
         return False
     pool = connection.execute(
-        "SELECT status FROM workers WHERE tenant = ? AND actor_id = ?", key.actor
+        "SELECT status, is_retiring FROM workers WHERE tenant = ? AND actor_id = ?", key.actor
     )
-    if sum(row["status"] in VIABLE for row in pool) >= limit:
+    if sum(row["status"] in VIABLE or row["is_retiring"] for row in pool) >= limit:
         return False
     if not connection.execute(_INSERT, values).rowcount:
         raise rules.already_exists("a worker", key.id)
@@ -118,7 +132,7 @@ def _set_status(
     connection.execute(
         """
         UPDATE workers SET previous_status = iif(?1 = 'ERROR', status, previous_status),
-            status = ?1
+            status = ?1, is_retiring = 0
         WHERE tenant = ?2 AND actor_id = ?3 AND id = ?4
         """,
         (str(status), *key),
@@ -126,7 +140,7 @@ def _set_status(
     return True
 
 
-def _retire_idle(connection: sqlite3.Connection, key: WorkerKey) -> bool:
+def _retire_idle(connection: sqlite3.Connection, key: WorkerKey, revocable: bool) -> bool:
     if _get(connection, key).status is not WorkerStatus.READY:
         return False
     box = first(
@@ -137,10 +151,34 @@ def _retire_idle(connection: sqlite3.Connection, key: WorkerKey) -> bool:
     if box is not None and box["queued"]:
         return False
     connection.execute(
-        "UPDATE workers SET status = ? WHERE tenant = ? AND actor_id = ? AND id = ?",
-        (str(WorkerStatus.SHUTTING_DOWN), *key),
+        "UPDATE workers SET status = ?, is_retiring = ?"
+        " WHERE tenant = ? AND actor_id = ? AND id = ?",
+        (str(WorkerStatus.SHUTDOWN_REQUESTED), int(revocable), *key),
     )
     return True
+
+
+def _leave(connection: sqlite3.Connection, key: WorkerKey) -> bool:
+    row = first(connection.execute(_FIND_LEAVING, key))
+    if row is None:
+        return True
+    is_called_back = rules.is_called_back(
+        is_retiring=bool(row["is_retiring"]),
+        worker_revision=row["revision"],
+        actor=ActorStatus(row["actor_status"]),
+        actor_revision=row["actor_revision"],
+        queued=row["queued"],
+    )
+    if is_called_back:
+        connection.execute(
+            "UPDATE workers SET status = 'READY', is_retiring = 0"
+            " WHERE tenant = ? AND actor_id = ? AND id = ?",
+            key,
+        )
+    elif row["status"] != WorkerStatus.READY:
+        _delete(connection, key)
+        return True
+    return False
 
 
 def _touch(connection: sqlite3.Connection, keys: Collection[WorkerKey], now: int) -> None:

@@ -193,7 +193,7 @@ async def _everything(stores: Stores) -> None:
     await stores.workers.get(worker.key)
     await stores.workers.touch([worker.key], NOON)
     await stores.mailbox.purge(actor.key, an_error_outcome())
-    await stores.workers.retire_idle(worker.key)
+    await stores.workers.retire_idle(worker.key, revocable=True)
     await stores.workers.delete(other.key)
     await stores.actors.set_status(actor.key, ActorStatus.READY, "", expect=set(ActorStatus))
     await stores.actors.set_state(actor.key, 1)

@@ -14,12 +14,14 @@ from abaco.lifecycle.worker import (
     ActorChecked,
     AnnounceActor,
     AwaitMessage,
+    CalledBack,
     CheckActor,
     Claimed,
     DeleteRecord,
     DrainRequested,
     FailActor,
     ImageReady,
+    Leave,
     Overruled,
     Prepare,
     Prepared,
@@ -102,7 +104,26 @@ def test_who_is_not_busy_leaves_at_once(steps: int, word: object) -> None:
 
 
 def test_an_idle_worker_may_retire() -> None:
-    assert play(a_ready_worker(), Retired()) == [DeleteRecord()]
+    machine = a_ready_worker()
+    assert play(machine, Retired()) == [Leave()]
+    assert machine.status is S.SHUTDOWN_REQUESTED
+    assert play(machine, RecordDeleted()) == []
+    assert (machine.status, machine.is_over) == (S.SHUTTING_DOWN, True)
+
+
+def test_a_message_calls_a_retiring_worker_back() -> None:
+    machine = a_ready_worker()
+    assert play(machine, Retired(), CalledBack()) == [AwaitMessage()]
+    assert machine.status is S.READY
+    assert play(machine, Claimed()) == [RunMessage()]
+    assert play(machine, RunSettled(), Retired()) == [Leave()]
+
+
+def test_a_drained_worker_is_not_called_back() -> None:
+    machine = a_ready_worker()
+    play(machine, DrainRequested())
+    with pytest.raises(InvalidTransitionError):
+        machine.handle(CalledBack())
 
 
 @pytest.mark.parametrize("steps", [2, 3])
@@ -146,6 +167,7 @@ STIMULI = st.sampled_from(
         RunSettled(5.0),
         DrainRequested(),
         Retired(),
+        CalledBack(),
         Overruled(),
         RecordDeleted(),
     ]
@@ -174,7 +196,9 @@ def test_whatever_happens_the_record_is_deleted_once(
                 assert one.expect is before
                 assert one.status is machine.status
         if before in {S.BUSY, S.SHUTDOWN_REQUESTED} and machine.status is not before:
-            assert isinstance(stimulus, RunSettled | DrainRequested)
+            assert isinstance(stimulus, RunSettled | DrainRequested | CalledBack | RecordDeleted)
         if before not in STARTING and machine.status in STARTING:
             pytest.fail("a worker never goes back to its start")
-        assert deletions == (machine.status in {S.SHUTTING_DOWN, S.ERROR})
+        is_down = machine.status in {S.SHUTTING_DOWN, S.ERROR}
+        left_by_itself = before is S.SHUTDOWN_REQUESTED and isinstance(stimulus, RecordDeleted)
+        assert deletions == (is_down and not left_by_itself)
