@@ -26,6 +26,17 @@ CRON_LAG_SECONDS = Histogram(
     "How late a slot of a cron schedule was served.",
     buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 600, 3600, 86400),
 )
+QUEUE_PLACES = Gauge(
+    "abaco_queue_places", "Workers a queue may have at once on this host.", labelnames=("queue",)
+)
+QUEUE_WORKERS = Gauge(
+    "abaco_queue_workers", "Workers that live on this host.", labelnames=("queue",)
+)
+QUEUE_WAITING = Gauge(
+    "abaco_queue_waiting",
+    "Actors that wait for a worker's place on this host.",
+    labelnames=("queue",),
+)
 MESSAGES = Gauge(
     "abaco_messages",
     "Messages by where they are; accepted is the sum of the others at any moment.",

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
+from abaco.config import Settings
 from abaco.lifecycle.retry import RetryPolicy
+from abaco.metrics import QUEUE_PLACES, QUEUE_WAITING, QUEUE_WORKERS
 from abaco.operations.services import Services
 from abaco.ports.driver import Driver, PullPolicy
 from abaco.ports.identity import IdentityProvider, TokenProvider
+from agents.autoscaler import TICK_S, Autoscaler
 from agents.cron import CronAgent
 from agents.engine import EngineWatch
 from agents.health import HEALTH_INTERVAL_S, Health, Heartbeat
@@ -59,8 +63,21 @@ def make_kit(
             start_backoff_s=runtime.start_backoff,
             max_attempts=runtime.max_attempts,
         ),
-        slots=Slots(services.settings.spawner.max_workers_per_host),
+        slots=_make_slots(services.settings),
     )
+
+
+def _make_slots(settings: Settings) -> Slots:
+    """Build the host's places, and let /metrics see them."""
+    slots = Slots(
+        settings.queue_places,
+        weight_of=lambda tenant: int(settings.spawner.for_tenant("weight", tenant)),
+    )
+    for name, queue in slots.queues.items():
+        QUEUE_PLACES.labels(name).set(queue.count)
+        QUEUE_WORKERS.labels(name).set_function(partial(len, queue))
+        QUEUE_WAITING.labels(name).set_function(partial(getattr, queue, "waiting_count"))
+    return slots
 
 
 def start_crew(kit: Kit, services: Services, supervisor: Supervisor, epoch: int) -> Crew:
@@ -73,6 +90,7 @@ def start_crew(kit: Kit, services: Services, supervisor: Supervisor, epoch: int)
         "spawner": spawner.run,
         "remover": kit.remover.run,
         "health": Periodic("health", HEALTH_INTERVAL_S, Health(kit, spawner).round).run,
+        "autoscaler": Periodic("autoscaler", TICK_S, Autoscaler(kit, spawner).round).run,
         "heartbeat": heartbeat.run,
         "cron": CronAgent(services).run,
         "reaper": Periodic("reaper", REAPER_INTERVAL_S, Reaper(kit).round).run,

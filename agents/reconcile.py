@@ -32,7 +32,9 @@ async def reconcile(kit: Kit, spawner: Spawner) -> None:
             await persist(partial(kit.stores.workers.delete, worker.key))
     for execution in leased:
         if execution.worker_id is not None and execution.worker_id in workers:
-            spawner.adopt(workers[execution.worker_id], execution)
+            worker = workers[execution.worker_id]
+            actor = await persist(partial(kit.stores.actors.get, worker.key.actor))
+            spawner.adopt(worker, execution, actor.definition.queue)
         else:
             spawner.adopt_without_worker(execution)
     _log.info("reconciled: %d executions were in hand, %d workers", len(leased), len(workers))

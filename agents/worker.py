@@ -13,15 +13,19 @@ from abaco.domain.limits import parse_memory
 from abaco.domain.worker import Worker, WorkerStatus
 from abaco.errors import DriverError, ImageMissingError, NotFoundError
 from abaco.lifecycle import worker as life
-from abaco.lifecycle.scaling import idle_limit_s
+from abaco.lifecycle.scaling import SYNC, idle_limit_s, kept_for_s
 from abaco.ports.driver import ContainerSpec, ImageInfo, Limits
 from abaco.ports.notices import Subscription, Topic
 from abaco.ports.store import Claim, Refusal
 from agents.attempt import UNCERTAIN, Attempt
 from agents.kit import Kit, persist
 from agents.progress import PullProgress
+from agents.slots import QueueSlots
 
 _log = logging.getLogger(__name__)
+
+#: before an idle worker that could not retire tries again, if nothing happens meanwhile
+RETIRE_AGAIN_S = 1.0
 
 
 class WorkerAgent:
@@ -43,6 +47,11 @@ class WorkerAgent:
         self._machine = life.WorkerMachine(
             WorkerStatus.REQUESTED if takes_over is None else WorkerStatus.BUSY
         )
+        #: monotonic time of the last change of status
+        self.since_s = kit.clock.monotonic()
+        self._deadline = asyncio.timeout(None)
+        #: may be aborted, once
+        self._is_running = False
         self._actor: Actor | None = None
         self._image: ImageInfo | None = None
         self._claim: Claim | None = None
@@ -71,11 +80,34 @@ class WorkerAgent:
                 pending.extend(self._machine.handle(life.Spawned()))
             else:
                 pending.append(life.RunMessage())
-            while not self._machine.is_over:
-                for stimulus in await self._perform(pending.popleft()):
-                    following = self._machine.handle(stimulus)
-                    if following:
-                        pending = deque(following)
+            self._is_running = True
+            try:
+                async with self._deadline:
+                    await self._go_on(pending)
+            finally:
+                self._is_running = False
+
+    async def _go_on(self, pending: deque[life.Instruction]) -> None:
+        while not self._machine.is_over:
+            for stimulus in await self._perform(pending.popleft()):
+                following = self._handle(stimulus)
+                if following:
+                    pending = deque(following)
+
+    def abort(self) -> bool:
+        """End a worker that got stuck, as if it had crashed; False when it is ending already."""
+        if not self._is_running:
+            return False
+        self._is_running = False
+        self._deadline.reschedule(asyncio.get_running_loop().time())
+        return True
+
+    def _handle(self, stimulus: life.Stimulus) -> list[life.Instruction]:
+        before = self._machine.status
+        following = self._machine.handle(stimulus)
+        if self._machine.status is not before:
+            self.since_s = self._kit.clock.monotonic()
+        return following
 
     async def _perform(self, instruction: life.Instruction) -> list[life.Stimulus]:
         match instruction:
@@ -98,6 +130,8 @@ class WorkerAgent:
                     self._key.actor, self.worker.revision, ActorStatus.ERROR, reason
                 )
                 return []
+            case life.Leave():
+                return [await self._leave()]
             case life.DeleteRecord():
                 await persist(lambda: self._kit.stores.workers.delete(self._key))
                 _log.info("worker %s is gone", self._key.id)
@@ -187,27 +221,33 @@ class WorkerAgent:
     async def _await_message(self, delay_s: float) -> life.Stimulus:
         if delay_s and not await self._stay_for(delay_s):
             return life.DrainRequested()
-        idle_until_s = self._idle_until_s()
+        slots = self._kit.slots.of(self._key)
+        idle_since_s = self._kit.clock.monotonic()
         has_offered = False
         while True:
             await self._kit.engine.wait_until_up()
-            if self._has_run and await self._hands_on():
+            if self._has_run and await self._hands_on(slots):
                 return life.DrainRequested()
             got = await persist(self._try_claim)
             if isinstance(got, Claim):
+                slots.work(self._key)
                 self._claim = got
                 return life.Claimed()
             if got is not Refusal.EMPTY:
                 return life.Overruled()
-            left_s = None
-            if self._kit.slots.is_wanted(self._key.actor) and not has_offered:
-                left_s, has_offered = 0.0, True
-            elif idle_until_s is not None:
-                left_s = max(0.0, idle_until_s - self._kit.clock.monotonic())
-            if not await self._notices.wait(left_s):
-                if await self._retire():
+            slots.rest(self._key)
+            if slots.is_wanted(self._key.actor) and not has_offered:
+                has_offered = True
+                if await self._retire(revocable=False):
+                    slots.leave(self._key)
                     return life.Retired()
-                idle_until_s = self._idle_until_s()
+                continue
+            left_s = await self._stays_for_s(idle_since_s)
+            if left_s == 0.0 and await self._retire(revocable=True):
+                return life.Retired()
+            if left_s == 0.0:  # a message waits that cannot be taken yet, or is taken by now
+                idle_since_s, left_s = self._kit.clock.monotonic(), RETIRE_AGAIN_S
+            await self._notices.wait(left_s)
 
     async def _try_claim(self) -> Claim | Refusal:
         mailbox = self._kit.stores.mailbox
@@ -221,9 +261,9 @@ class WorkerAgent:
                 return False
         return True
 
-    async def _hands_on(self) -> bool:
+    async def _hands_on(self, slots: QueueSlots) -> bool:
         """Leave between two messages when another actor's turn for the slot has come."""
-        if not self._kit.slots.must_hand_on(self._key):
+        if not slots.must_hand_on(self._key):
             return False
         status = WorkerStatus.SHUTDOWN_REQUESTED
         with suppress(NotFoundError):  # somebody has deleted the record: all the more
@@ -234,21 +274,49 @@ class WorkerAgent:
             )
         return True
 
-    def _idle_until_s(self) -> float | None:
+    async def _stays_for_s(self, idle_since_s: float) -> float | None:
+        """Return how many seconds more this idle worker stays; None for ever."""
+        limit_s = self._idle_limit_s()
+        idle_s = self._kit.clock.monotonic() - idle_since_s
+        if limit_s is None or idle_s < limit_s:
+            return limit_s and limit_s - idle_s
+        self._actor = await self._find_actor()  # it may have been updated meanwhile
+        if self._actor is None:
+            return 0.0
+        limit_s = self._idle_limit_s()
+        if limit_s is None or SYNC not in self._actor.definition.hints:
+            return limit_s and max(0.0, limit_s - idle_s)
+        if not (self._actor.definition.stateless and self._kit.settings.workers.autoscaling):
+            return 0.0
+        return kept_for_s(
+            self._key.id,
+            await persist(lambda: self._kit.stores.workers.list_workers(self._key.actor)),
+            self._kit.clock.now(),
+            sync_max_idle_s=self._kit.settings.workers.sync_max_idle_time,
+        )
+
+    def _idle_limit_s(self) -> float | None:
         workers = self._kit.settings.workers
-        limit_s = idle_limit_s(
+        return idle_limit_s(
             is_stateless=self._actor is None or self._actor.definition.stateless,
             is_scaling=workers.autoscaling,
             idle_grace_s=self._kit.settings.runtime.idle_grace,
             worker_ttl_s=workers.worker_ttl,
         )
-        return None if limit_s is None else self._kit.clock.monotonic() + limit_s
 
-    async def _retire(self) -> bool:
+    async def _retire(self, *, revocable: bool) -> bool:
+        workers = self._kit.stores.workers
         try:
-            return await persist(lambda: self._kit.stores.workers.retire_idle(self._key))
+            return await persist(lambda: workers.retire_idle(self._key, revocable=revocable))
         except NotFoundError:
-            return False  # the next claim is refused and says why
+            return True  # somebody has deleted the record
+
+    async def _leave(self) -> life.Stimulus:
+        if await persist(lambda: self._kit.stores.workers.leave(self._key)):
+            _log.info("worker %s is gone", self._key.id)
+            return life.RecordDeleted()
+        _log.info("worker %s is called back by a message", self._key.id)
+        return life.CalledBack()
 
     async def _is_drained(self) -> bool:
         try:

@@ -46,7 +46,12 @@ async def register(services: Services, caller: Caller, draft: ActorDraft) -> Act
         id=ActorId(services.ids.new_id()),
         owner=caller.user,
         api_server=caller.api_server,
-        definition=define(draft, caller, default_token=_default_token(services, caller)),
+        definition=define(
+            draft,
+            caller,
+            default_token=_default_token(services, caller),
+            queues=services.settings.web.all_queues,
+        ),
         create_time=now,
         last_update_time=now,
         cron=cron.apply(None) if cron else None,
@@ -55,7 +60,8 @@ async def register(services: Services, caller: Caller, draft: ActorDraft) -> Act
     services.notices.publish(Topic.ACTOR, actor.key)
     if cron is not None:
         services.notices.publish(Topic.CRON, actor.key)
-    if services.settings.workers.init_count > 0:
+    is_served = actor.definition.queue in services.settings.spawner.host_queues
+    if services.settings.workers.init_count > 0 and is_served:
         await request_worker(services, actor, limit=1)
         services.notices.publish(Topic.POOL, actor.key)
     return actor
@@ -95,6 +101,7 @@ async def update(
             draft,
             caller,
             default_token=_default_token(services, caller),
+            queues=services.settings.web.all_queues,
             previous=present.definition,
         )
         try:

@@ -13,7 +13,8 @@ from abaco.ports.notices import Topic
 #: most workers one request may ask for
 MAX_WORKERS = 100
 
-_LEAVING = frozenset({WorkerStatus.SHUTDOWN_REQUESTED, WorkerStatus.SHUTTING_DOWN})
+#: one that retires by itself may be told too, so that no message calls it back
+_MAY_BE_TOLD = frozenset(WorkerStatus) - {WorkerStatus.SHUTTING_DOWN}
 
 
 async def list_workers(services: Services, actor: Actor) -> list[Worker]:
@@ -36,20 +37,24 @@ async def get(services: Services, actor: Actor, worker_id: str) -> Worker:
 async def ensure(services: Services, actor: Actor, num: int) -> int:
     """Ask for workers until the actor has at least ``num``; never makes fewer.
 
-    Stateful actors too may get several this way; nothing automatic does that.
+    Stateful actors too may get several this way; nothing automatic does that. Their messages
+    still run one at a time and in order, since the next is claimed when the last has ended.
 
     Returns:
         How many were asked for now.
 
     Raises:
         InvalidInputError: ``num`` is out of range.
-        ConflictError: The actor is in ERROR or being deleted and can have no workers.
+        ConflictError: The actor is in ERROR or being deleted and can have no workers, or this
+            host serves another queue than its own.
 
     """
     if not 1 <= num <= MAX_WORKERS:
         raise InvalidInputError(f"must be from 1 to {MAX_WORKERS}", field="num")
     if actor.status not in RUNNABLE:
         raise ConflictError(f"an actor in status {actor.status} can have no new workers")
+    if actor.definition.queue not in services.settings.spawner.host_queues:
+        raise ConflictError(f"this host does not serve queue {actor.definition.queue!r}")
     requested = 0
     while requested < num and await request_worker(services, actor, limit=num):
         requested += 1
@@ -66,7 +71,7 @@ async def drain(services: Services, actor: Actor, worker_id: str) -> None:
     """
     worker = await get(services, actor, worker_id)
     await services.stores.workers.set_status(
-        worker.key, WorkerStatus.SHUTDOWN_REQUESTED, expect=set(WorkerStatus) - _LEAVING
+        worker.key, WorkerStatus.SHUTDOWN_REQUESTED, expect=_MAY_BE_TOLD
     )
     services.notices.publish(Topic.POOL, actor.key)
 

@@ -61,7 +61,7 @@ async def test_a_store_call_that_fails_loses_nothing(method: str, when: When) ->
 
 
 @pytest.mark.parametrize("when", list(When))
-@pytest.mark.parametrize("method", ["retire_idle", "delete"])
+@pytest.mark.parametrize("method", ["retire_idle", "leave"])
 async def test_an_idle_worker_leaves_although_the_store_fails(method: str, when: When) -> None:
     fault = Fault(method, when, store_away)
     async with a_house(wrap_stores=faulty_stores(fault)) as house:
