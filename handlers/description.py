@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import yaml
 
 import abaco
+from abaco.domain.actor import DEFAULT_QUEUE
 from abaco.errors import ConfigError
 from abaco.settings import WebSettings
 from handlers.parameters import FORM_TYPE, JSON_TYPE, MULTIPART_TYPE
@@ -26,6 +27,7 @@ OPEN, MEMBER, ADMIN = "open", "member", "admin"
 
 _SPELLED, _OMITS_NULLS = "x-abaco-spelled", "x-abaco-omits-nulls"
 _RESULT, _ERROR = "x-abaco-result", "x-abaco-error"
+_QUEUES = "x-abaco-queues"
 _PARAMETERS, _JSON_ONLY = "x-abaco-parameters", "x-abaco-json-only"
 _MARKS = frozenset({_SPELLED, _OMITS_NULLS, _JSON_ONLY})
 
@@ -50,6 +52,7 @@ class Dialect(NamedTuple):
         is_modern: Whether refusals are answered 401 and 403.
         schemes: Names of the ways to prove who one is; none are needed when it is empty.
         is_guarded: Whether a request has to prove who sent it.
+        queues: The queues there are.
 
     """
 
@@ -57,6 +60,7 @@ class Dialect(NamedTuple):
     is_modern: bool = False
     schemes: tuple[str, ...] = ()
     is_guarded: bool = True
+    queues: tuple[str, ...] = (DEFAULT_QUEUE,)
 
 
 def dialect_of(web: WebSettings) -> Dialect:
@@ -72,6 +76,7 @@ def dialect_of(web: WebSettings) -> Dialect:
         is_modern=web.modern_status,
         schemes=tuple(name for name, is_used in schemes.items() if is_used),
         is_guarded=is_guarded,
+        queues=web.all_queues,
     )
 
 
@@ -107,6 +112,7 @@ def _join(first: Node, second: Node, place: str) -> Node:
 
 def _finish(document: Node, dialect: Dialect) -> Node:
     document["info"]["version"] = abaco.__version__
+    document = _change(document, lambda node: _list_queues(node, dialect.queues))
     components = document["components"]
     schemes = components["securitySchemes"]
     components["securitySchemes"] = {name: schemes[name] for name in dialect.schemes}
@@ -121,6 +127,15 @@ def _finish(document: Node, dialect: Dialect) -> Node:
             if verb in item:
                 item[verb] = _complete(item[verb], dialect, is_named="{" in path)
     return {name: _change(part, _unmark) for name, part in document.items()}
+
+
+def _list_queues(node: Node, queues: tuple[str, ...]) -> Node:
+    """Put the names of the queues there are into a list of values."""
+    if not node.get(_QUEUES):
+        return node
+    return {key: value for key, value in node.items() if key != _QUEUES} | {
+        "enum": [*queues, *node["enum"]]
+    }
 
 
 def _unmark(node: Node) -> Node:

@@ -235,5 +235,13 @@ def test_the_dialect_names_the_ways_to_log_in_that_are_configured(public_key):
 
 def test_the_dialect_is_that_of_the_settings():
     assert dialect_of(WebSettings()) == Dialect("snake", False, (), False)
+    queues = WebSettings(all_queues="default, special")
+    assert dialect_of(queues) == Dialect("snake", False, (), False, ("default", "special"))
     web = WebSettings(case="camel", modern_status=True, accept_nonce=True)
     assert dialect_of(web) == Dialect("camel", True, ("nonce",), False)
+
+
+def test_the_queues_are_those_of_the_settings() -> None:
+    whole = document(GUARDED._replace(queues=("default", "special")))
+    queue = whole["components"]["schemas"]["ActorRegistration"]["properties"]["queue"]
+    assert queue["enum"] == ["default", "special", "", None]
