@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import click
 import urllib3
+from sseclient import Event, SSEClient
 
 #: seconds to reach the server, and to wait for an answer that is not meant to take long
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 60.0
+
+EVENT_STREAM = "text/event-stream"
 
 
 class ClientError(click.ClickException):
@@ -36,11 +39,19 @@ class BadUrlError(ClientError):
 
 
 class ApiError(ClientError):
-    """The server answered with an error; ``status`` is the HTTP status."""
+    """The server answered with an error.
 
-    def __init__(self, status: int, message: str) -> None:
+    Attributes:
+        status: The HTTP status.
+        retry_after_s: Whole seconds after which the server wants to be asked again; 1 when it does
+            not say.
+
+    """
+
+    def __init__(self, status: int, message: str, *, retry_after_s: int = 1) -> None:
         super().__init__(f"{message} (HTTP {status})")
         self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class AbacoClient:
@@ -73,6 +84,7 @@ class AbacoClient:
         path: Sequence[str],
         *,
         query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
         body: Any = ...,
         as_sent: bool = False,
     ) -> Any:
@@ -82,6 +94,7 @@ class AbacoClient:
             method: HTTP method.
             path: Parts below ``/actors``, unquoted.
             query: Query parameters.
+            headers: Sent besides those of every request.
             body: JSON value to send; without it the request has no body.
             as_sent: Leave the keys of the answer alone: they are names that users chose.
 
@@ -90,22 +103,52 @@ class AbacoClient:
             ApiError: The answer is an error.
 
         """
-        url = "/".join([self.url, "actors", *(quote(part, safe="") for part in path)])
-        if query:
-            url += f"?{urlencode(query)}"
-        headers, content = dict(self._headers), None
+        sent, content = {**self._headers, **(headers or {})}, None
         if body is not ...:
-            headers["Content-Type"] = "application/json"
+            sent["Content-Type"] = "application/json"
             content = json.dumps(body).encode()
-        try:
-            response = self._pool.request(method, url, headers=headers, body=content)
-        except urllib3.exceptions.HTTPError as error:
-            raise UnreachableError(
-                f"no answer from {self.url}: {_reason(error)}.\n"
-                "Start a server with `abaco serve`, or name another with --url or ABACO_URL."
-            ) from error
+        response = self._send(method, self._url(path, query), headers=sent, body=content)
         result = self._result(response)
         return result if as_sent else snake_keys(result)
+
+    def events(
+        self, path: Sequence[str], *, query: Mapping[str, str], headers: Mapping[str, str]
+    ) -> Iterator[Event]:
+        """Yield the server-sent events of a GET as they come.
+
+        Raises:
+            UnreachableError: Nobody answers, or the connection is lost.
+            ApiError: The answer is an error, or no stream of events.
+
+        """
+        sent = {**self._headers, **headers, "Accept": EVENT_STREAM}
+        url = self._url(path, query)
+        response = self._send("GET", url, headers=sent, preload_content=False)
+        try:
+            if not response.headers.get("Content-Type", "").startswith(EVENT_STREAM):
+                self._result(response)
+                raise ApiError(response.status, f"{self.url} sends no events")
+            yield from SSEClient(response.stream()).events()
+        except urllib3.exceptions.HTTPError as error:
+            raise self._unreachable(error) from error
+        finally:
+            response.close()
+
+    def _url(self, path: Sequence[str], query: Mapping[str, str] | None) -> str:
+        url = "/".join([self.url, "actors", *(quote(part, safe="") for part in path)])
+        return f"{url}?{urlencode(query)}" if query else url
+
+    def _send(self, method: str, url: str, **options: Any) -> urllib3.BaseHTTPResponse:
+        try:
+            return self._pool.request(method, url, **options)
+        except urllib3.exceptions.HTTPError as error:
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: urllib3.exceptions.HTTPError) -> UnreachableError:
+        return UnreachableError(
+            f"no answer from {self.url}: {_reason(error)}.\n"
+            "Start a server with `abaco serve`, or name another with --url or ABACO_URL."
+        )
 
     def _result(self, response: urllib3.BaseHTTPResponse) -> Any:
         try:
@@ -116,7 +159,9 @@ class AbacoClient:
                 response.status, f"{self.url} does not answer like an Abaco server"
             ) from error
         if response.status >= 400:
-            raise ApiError(response.status, str(message))
+            wait = response.headers.get("Retry-After", "")
+            retry_after_s = int(wait) if wait.isascii() and wait.isdigit() else 1
+            raise ApiError(response.status, str(message), retry_after_s=retry_after_s)
         return result
 
 

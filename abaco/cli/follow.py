@@ -1,7 +1,8 @@
 """Waiting for the server: an actor to become ready, an execution to end.
 
-The API has no push channel for these, so this module, and only this one, asks again and again:
-soon after something changed, less and less often while nothing does.
+The log of a running execution is sent by servers that offer that. For everything else this module,
+and only this one, asks again and again: soon after something changed, less and less often while
+nothing does.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from abaco.cli.client import AbacoClient, ClientError
+from abaco.cli.stream import LogTail
 
 #: seconds between two questions: at first, and at most
 FIRST_INTERVAL_S = 0.3
@@ -66,10 +68,19 @@ def follow_execution(
 
     """
     pace, shown = Pace(timeout_s), 0
+    tail = LogTail(client, actor_id, execution_id)
     execution: dict[str, Any] = {}
     for _ in pace.rounds():
         # Status before log: a log is complete once the status is final.
         execution = client.get(actor_id, "executions", execution_id)
+        # A stream may be silent for long, so it is not for those in a hurry.
+        if execution["status"] == "RUNNING" and tail.is_offered and timeout_s is None:
+            shown = _take_stream(tail, shown, on_log, on_status)
+            pace.hurry()
+            if tail.has_ended:
+                return client.get(actor_id, "executions", execution_id)  # type: ignore[no-any-return]
+            if tail.is_offered:
+                continue
         text = str(client.get(actor_id, "executions", execution_id, "logs")["logs"])
         is_final = execution["status"] in FINAL
         if not is_final:  # half a character at the end is whole the next time
@@ -83,6 +94,20 @@ def follow_execution(
         if shown == 0:
             on_status(_execution_text(client, actor_id, execution))
     return execution
+
+
+def _take_stream(
+    tail: LogTail, shown: int, on_log: Callable[[str], None], on_status: Callable[[str], None]
+) -> int:
+    """Hand over what the server sends. Returns how much of the log was shown in all."""
+    for text in tail.read():
+        if text is None:
+            shown = 0
+            on_status("the run was lost; the message runs again, and its log begins anew")
+        else:
+            on_log(text)
+            shown += len(text)
+    return shown
 
 
 def wait_until_ready(

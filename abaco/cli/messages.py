@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from abaco.cli.batches import send_batch
 from abaco.cli.client import ClientError
 from abaco.cli.follow import FINAL, follow_execution
 from abaco.cli.output import Columns, examples
@@ -55,6 +56,7 @@ def _parameters(
         """abaco send hello --json '{"n": 3}' -p MODE=fast""",
         "abaco send hello --json @order.json -o json",
         "date | abaco send hello",
+        "abaco send hello --batch orders.jsonl --idempotency-key orders-7",
     )
 )
 @click.argument("actor")
@@ -79,6 +81,23 @@ def _parameters(
 @click.option(
     "--exit-code", is_flag=True, help="Wait, and return the exit code of the actor's program."
 )
+@click.option(
+    "--idempotency-key",
+    metavar="KEY",
+    help="Make this safe to repeat: the same KEY and message give the same execution.",
+)
+@click.option(
+    "--batch",
+    metavar="FILE",
+    help="Send each line of FILE, a JSON value, as a message; - is standard input.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=500,
+    show_default=True,
+    help="Messages of --batch that go into one request.",
+)
 @client_options(json_flag=False)
 def send(
     session: Session,
@@ -90,6 +109,9 @@ def send(
     wait: bool,
     timeout: float | None,
     exit_code: bool,
+    idempotency_key: str | None,
+    batch: str | None,
+    batch_size: int,
 ) -> None:
     """Send a message to ACTOR: TEXT, a JSON value, or else what standard input holds.
 
@@ -99,10 +121,22 @@ def send(
     with the exit code (137 or 143 when stopped) and the reason on the last line. --exit-code
     returns the program's exit code instead of 0. ERROR means that no container could be run; the
     command then ends with 1, as it does when --timeout is over.
+
+    With --batch the ids of the executions are printed in the order of the lines. A line that is an
+    object with "message" is that message, and may have "environment", variables of its own.
     """
+    if batch is not None:
+        if text is not None or json_body is not None or wait or exit_code:
+            raise click.UsageError("--batch goes with neither a message nor waiting")
+        actor_id = session.find_actor_id(actor)
+        send_batch(session, actor_id, batch, size=batch_size, query=param, key=idempotency_key)
+        return
     body = _message(text, json_body)
     actor_id = session.find_actor_id(actor)
-    answer = session.client.request("POST", [actor_id, "messages"], query=param, body=body)
+    headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+    answer = session.client.request(
+        "POST", [actor_id, "messages"], query=param, headers=headers, body=body
+    )
     execution_id = str(answer["execution_id"])
     if wait or exit_code:
         execution = _follow(session, actor, actor_id, execution_id, timeout_s=timeout)

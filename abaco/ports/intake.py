@@ -90,7 +90,8 @@ class Intake(Protocol):
 
         Raises NotFoundError when the actor is absent, ConflictError when it is SHUTTING_DOWN or
         an execution id exists, LimitExceededError when more than ``room.before`` messages wait,
-        ThrottledError when the others of ``room`` would be passed. Keys go with their actor.
+        or the batch alone is above the others of ``room``, ThrottledError when these would be
+        passed. Keys go with their actor.
         """
 
     @abstractmethod

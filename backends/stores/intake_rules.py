@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from abaco.domain.actor import ActorKey, ActorStatus
 from abaco.domain.ids import ExecutionId
-from abaco.errors import ConflictError, KeyReusedError, ThrottledError
+from abaco.errors import ConflictError, KeyReusedError, LimitExceededError, ThrottledError
 from abaco.ports.intake import RetryKey, Room, Submission
 from backends.stores import rules
 
@@ -43,6 +43,10 @@ def check_intake(
     """
     rules.check_open(actor, status)
     rules.check_room(actor, queued, room.before)
+    limits = {"runtime.max_mailbox": room.actor, "runtime.max_tenant_mailbox": room.tenant}
+    for name, limit in limits.items():
+        if limit is not None and count > limit:
+            raise LimitExceededError(f"{count} messages at once never fit: {name} is {limit}")
     if room.actor is not None and queued + count > room.actor:
         raise ThrottledError(
             f"the mailbox of actor {actor.id!r} is full: {queued} messages wait,"

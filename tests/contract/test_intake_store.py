@@ -175,8 +175,9 @@ class TestKeys:
 
     async def test_what_was_refused_leaves_its_key_free(self, stores: Stores) -> None:
         actor = await insert_actor(stores)
+        await submit(stores, actor)
         with pytest.raises(ThrottledError):
-            await take(stores, actor, 2, key=a_retry_key(), room=Room(actor=1))
+            await take(stores, actor, 2, key=a_retry_key(), room=Room(actor=2))
         assert not (await take(stores, actor, key=a_retry_key(digest="d2"))).is_replay
 
     async def test_of_32_at_once_one_is_stored(self, stores: Stores) -> None:
@@ -225,6 +226,15 @@ class TestRoom:
             await take(stores, actor, 2, room=room)
         await take(stores, actor, 1, room=room)
         assert await stores.mailbox.count(actor.key) == 3
+
+    @pytest.mark.parametrize("room", [Room(actor=2), Room(tenant=2)])
+    async def test_what_can_never_fit_is_not_to_be_tried_again(
+        self, stores: Stores, room: Room
+    ) -> None:
+        actor = await insert_actor(stores)
+        with pytest.raises(LimitExceededError, match="3 messages at once never fit"):
+            await take(stores, actor, 3, room=room)
+        await take(stores, actor, 2, room=room)
 
     async def test_what_runs_does_not_wait(self, stores: Stores) -> None:
         actor, _, _ = await leased_run(stores)

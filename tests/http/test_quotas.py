@@ -106,9 +106,14 @@ class TestMailboxes:
 
     def test_a_batch_that_does_not_fit_leaves_nothing(self, limited):
         actor_id = limited.register()
-        refused(post_batch(limited, actor_id, 4), "runtime.max_mailbox is 3")
+        post(limited, actor_id)
+        refused(post_batch(limited, actor_id, 3), "runtime.max_mailbox is 3")
         listed = limited.get(f"/actors/{actor_id}/executions").result
-        assert (listed["executions"], listed["total_executions"]) == ([], 0)
+        assert (len(listed["executions"]), listed["total_executions"]) == (1, 1)
+
+    def test_one_that_never_fits_is_no_matter_of_time(self, limited):
+        reply = post_batch(limited, limited.register(), 4)
+        assert (reply.status, "never fit" in reply.error) == (400, True)
 
     def test_too_many_for_a_synchronous_one_is_still_400(self, make_site):
         site = make_site()

@@ -15,6 +15,9 @@ from tornado.httputil import HTTPServerRequest
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
+#: status, body, headers
+Answer = tuple[int, bytes, dict[str, str]]
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -36,9 +39,11 @@ class StubApi:
 
     url: str = ""
     asked: list[Asked] = field(default_factory=list)
-    _answers: dict[tuple[str, str], list[tuple[int, bytes]]] = field(default_factory=dict)
+    _answers: dict[tuple[str, str], list[Answer]] = field(default_factory=dict)
 
-    def answer(self, method: str, uri: str, result: Any, *, status: int = 200) -> None:
+    def answer(
+        self, method: str, uri: str, result: Any, *, status: int = 200, **headers: str
+    ) -> None:
         """Add an answer in the envelope of the API; for an error the result is its message."""
         envelope = {
             "message": result if status >= 400 else "fine",
@@ -46,20 +51,23 @@ class StubApi:
             "version": "test",
             "result": None if status >= 400 else result,
         }
-        self.answer_raw(method, uri, json.dumps(envelope).encode(), status=status)
+        self.answer_raw(method, uri, json.dumps(envelope).encode(), status=status, **headers)
 
-    def answer_raw(self, method: str, uri: str, body: bytes, *, status: int = 200) -> None:
-        """Add an answer without envelope."""
-        self._answers.setdefault((method, uri), []).append((status, body))
+    def answer_raw(
+        self, method: str, uri: str, body: bytes, *, status: int = 200, **headers: str
+    ) -> None:
+        """Add an answer without envelope; ``_`` in names of headers is ``-``."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self._answers.setdefault((method, uri), []).append((status, body, named))
 
-    def take(self, request: HTTPServerRequest) -> tuple[int, bytes]:
+    def take(self, request: HTTPServerRequest) -> Answer:
         """Note the request and return its answer."""
         method, uri = str(request.method), str(request.uri)
         self.asked.append(Asked(method, uri, dict(request.headers.get_all()), request.body))
         answers = self._answers.get((method, uri))
         if not answers:
             text = {"message": f"no answer for {method} {uri}", "result": None}
-            return 404, json.dumps(text).encode()
+            return 404, json.dumps(text).encode(), {}
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
     def sent(self, method: str) -> list[Asked]:
@@ -72,8 +80,10 @@ class _Handler(RequestHandler):
         self.stub = stub
 
     def _give(self) -> None:
-        status, body = self.stub.take(self.request)
+        status, body, headers = self.stub.take(self.request)
         self.set_status(status)
+        for name, value in headers.items():
+            self.set_header(name, value)
         self.finish(body)
 
     get = post = put = delete = _give  # type: ignore[assignment]
