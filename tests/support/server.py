@@ -38,6 +38,8 @@ class Server:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log_path = directory / "server.log"
+        #: what is run; may be changed before a start
+        self.program = "abaco"
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         self._pool = urllib3.PoolManager(retries=False, timeout=PATIENCE_S, maxsize=64)
@@ -55,7 +57,7 @@ class Server:
         }
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "abaco", "serve", "--config", str(config)],
+                [sys.executable, "-m", self.program, "serve", "--config", str(config)],
                 env=environment,
                 stdout=log,
                 stderr=log,
@@ -118,6 +120,7 @@ class Server:
         body: Any = None,
         *,
         fields: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
         timeout_s: float = PATIENCE_S,
     ) -> urllib3.BaseHTTPResponse:
         url = self.url + path
@@ -125,7 +128,7 @@ class Server:
             return self._pool.request_encode_body(
                 method, url, fields=fields, encode_multipart=False, timeout=timeout_s
             )
-        return self._pool.request(method, url, json=body, timeout=timeout_s)
+        return self._pool.request(method, url, json=body, headers=headers, timeout=timeout_s)
 
     def call(self, method: str, path: str, body: Any = None, **named: Any) -> Any:
         """Return the ``result`` of a request that must succeed."""
