@@ -3,10 +3,10 @@
 As in ``abaco.ports.store``: every method is one transaction, durable before it returns; a change
 that depends on what is there is decided inside the store.
 
-An actor or alias has a map of permissions exactly as long as it exists: its insert begins the map
-with the owner's UPDATE, its delete removes it, and nothing else can make one. So what comes too
-late for an object (a grant, a nonce, an alias of it) is refused and never meets another object
-that takes the name afterwards.
+An actor, alias or config has a map of permissions exactly as long as it exists: its insert begins
+the map with the owner's UPDATE, its delete removes it, and nothing else can make one. So what
+comes too late for an object (a grant, a nonce, an alias of it) is refused and never meets another
+object that takes the name afterwards.
 """
 
 from __future__ import annotations
@@ -35,8 +35,7 @@ class PermissionStore(Protocol):
         """Add or replace one entry and return the whole map.
 
         Raises ConflictError when nobody but ABACO_WORLD would be left with UPDATE, and
-        NotFoundError for an actor or alias without a map: it does not exist. A config's map
-        may begin here.
+        NotFoundError for an object without a map: it does not exist.
         """
 
     @abstractmethod
@@ -45,10 +44,6 @@ class PermissionStore(Protocol):
 
         Each once, in order of the names.
         """
-
-    @abstractmethod
-    async def forget(self, key: ObjectKey) -> None:
-        """Remove the whole map. Idempotent."""
 
 
 class AliasStore(Protocol):
@@ -79,7 +74,10 @@ class AliasStore(Protocol):
 
     @abstractmethod
     async def delete(self, key: AliasKey) -> None:
-        """Remove it with its permissions and nonces. Raises NotFoundError."""
+        """Remove it with its permissions and nonces. Raises NotFoundError.
+
+        Configs that list it list it no more.
+        """
 
 
 class NonceStore(Protocol):

@@ -28,9 +28,11 @@ from abaco.domain.execution import (
 from abaco.domain.ids import ExecutionId, Tenant
 from abaco.domain.message import Message
 from abaco.domain.worker import Worker, WorkerKey, WorkerStatus
+from abaco.ports.configs import ConfigStore
 from abaco.ports.cron import CronStore
 from abaco.ports.intake import Intake
 from abaco.ports.sharing import AliasStore, NonceStore, PermissionStore
+from abaco.ports.vault import SealedStore
 
 
 class ActorStore(Protocol):
@@ -112,7 +114,7 @@ class ActorStore(Protocol):
         """Remove the actor with its logs, results, queued messages and worker records.
 
         Its permissions and nonces go with it, and so do the aliases that point to it, with
-        theirs.
+        theirs; configs that list one of them list it no more.
 
         Executions stay. Queued messages left over get their executions finalized as ERROR.
         Idempotent.
@@ -412,3 +414,9 @@ class Stores:
     aliases: AliasStore
     nonces: NonceStore
     cron: CronStore
+    configs: ConfigStore
+
+    @property
+    def sealed(self) -> tuple[SealedStore, ...]:
+        """All that keep ciphertexts; a rotation of the keys goes through them."""
+        return (self.configs,)

@@ -1,4 +1,4 @@
-"""What every store decides alike about permissions, aliases and nonces.
+"""What every store decides alike about permissions, aliases, nonces and configs.
 
 No text here repeats a nonce: who may read a log or an answer must not be able to redeem it.
 """
@@ -8,10 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
+from abaco.domain.actor_config import ConfigKey
 from abaco.domain.alias import AliasKey
 from abaco.domain.nonce import Nonce
-from abaco.domain.permission import WORLD, Level, ObjectKey, ObjectKind
-from abaco.errors import ConflictError, ForbiddenError, NotFoundError, RequestError
+from abaco.domain.permission import WORLD, Level, ObjectKey
+from abaco.errors import (
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    RequestError,
+    TooLargeError,
+)
 
 
 def no_object(key: ObjectKey) -> NotFoundError:
@@ -24,6 +31,21 @@ def no_alias(key: AliasKey) -> NotFoundError:
     return NotFoundError(f"there is no alias {key.alias!r}")
 
 
+def no_config(key: ConfigKey) -> NotFoundError:
+    """Say that the config is absent."""
+    return NotFoundError(f"there is no config {key.name!r}")
+
+
+def no_target(identifier: str) -> NotFoundError:
+    """Say that what a config lists is absent."""
+    return NotFoundError(f"there is no actor or alias {identifier!r}")
+
+
+def too_many_values(max_bytes: int) -> TooLargeError:
+    """Say that an actor's configs fit no environment."""
+    return TooLargeError(f"the actor's configs have more than {max_bytes} bytes in all")
+
+
 def no_nonce() -> NotFoundError:
     """Say that the nonce is absent."""
     return NotFoundError("there is no such nonce")
@@ -32,11 +54,6 @@ def no_nonce() -> NotFoundError:
 def nonce_exists() -> ConflictError:
     """Say that the nonce's id is taken."""
     return ConflictError("a nonce with this id already exists")
-
-
-def begins_with_grant(kind: ObjectKind) -> bool:
-    """Tell whether a first grant may begin a map; an actor's and an alias's begin with them."""
-    return kind is ObjectKind.CONFIG
 
 
 def check_levels(levels: Mapping[str, Level]) -> None:

@@ -9,27 +9,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abaco.domain.actor import Actor
+from abaco.domain.actor_config import ActorConfig
 from abaco.domain.alias import Alias
 from abaco.domain.ids import ActorId
 from abaco.domain.nonce import NonceId
 from abaco.domain.permission import WORLD, Level, ObjectKey, ObjectKind
 from abaco.ports.store import Stores
 from tests.support.alike import NamedStep, Step, compare, steps
-from tests.support.records import TENANT, a_nonce, an_actor, an_alias, at
+from tests.support.records import TENANT, a_config, a_nonce, an_actor, an_alias, at
 
 #: few names, so that steps meet
 ACTORS = [an_actor(id=ActorId("one")), an_actor(id=ActorId("two"))]
 ALIASES = [an_alias(ACTORS[n % 2], f"alias{n}", owner="joe", create_time=at(n)) for n in (0, 1)]
+CONFIGS = [
+    a_config("one,alias0", "config0", owner="joe", is_secret=True),
+    a_config(" alias1 ,two,alias1", "config1", owner="jane"),
+]
 OBJECTS = [
     *(actor.key.shared for actor in ACTORS),
     *(alias.shared for alias in ALIASES),
-    ObjectKey(ObjectKind.CONFIG, TENANT, "config"),
+    *(config.shared for config in CONFIGS),
 ]
 NONCES = [NonceId(f"n{n}") for n in range(3)]
+ENTRIES = ["one", "two ,alias0", "alias1", "alias0, alias1", "ghost", "on"]
 USERS = ["jane", "joe", WORLD]
 
 actors = st.sampled_from(ACTORS)
 aliases = st.sampled_from(ALIASES)
+configs = st.sampled_from(CONFIGS)
 objects = st.sampled_from(OBJECTS)
 nonce_ids = st.sampled_from(NONCES)
 levels = st.sampled_from(Level)
@@ -46,10 +53,6 @@ def delete_actor(actor: Actor) -> Step:
 
 def grant(key: ObjectKey, user: str, level: Level) -> Step:
     return lambda stores: stores.permissions.grant(key, user, level)
-
-
-def forget_config() -> Step:
-    return lambda stores: stores.permissions.forget(OBJECTS[-1])
 
 
 def insert_alias(alias: Alias) -> Step:
@@ -81,6 +84,28 @@ def redeem_well(nonce_id: NonceId, needed: Level, time: int) -> Step:
     return step
 
 
+def insert_config(config: ActorConfig) -> Step:
+    return lambda stores: stores.configs.insert(config)
+
+
+def replace_config(config: ActorConfig, is_secret: bool, actors: str) -> Step:
+    return lambda stores: stores.configs.replace(
+        config.key, value="new", is_secret=is_secret, actors=actors
+    )
+
+
+def delete_config(config: ActorConfig) -> Step:
+    return lambda stores: stores.configs.delete(config.key)
+
+
+def reseal_all(ciphertext: str) -> Step:
+    async def step(stores: Stores) -> Any:
+        pages = [await stores.configs.list_sealed()]
+        return [await stores.configs.reseal(each, ciphertext) for each in pages[0]]
+
+    return step
+
+
 def delete_nonce(nonce_id: NonceId) -> Step:
     return lambda stores: stores.nonces.delete(nonce_id)
 
@@ -90,7 +115,6 @@ any_steps = st.one_of(
     steps(delete_actor, actors),
     steps(grant, objects, st.sampled_from(USERS), levels),
     steps(grant, objects, st.sampled_from(USERS), levels),
-    steps(forget_config),
     steps(insert_alias, aliases),
     steps(insert_alias, aliases),
     steps(repoint, aliases, actors),
@@ -101,6 +125,11 @@ any_steps = st.one_of(
     steps(redeem_well, nonce_ids, levels, seconds),
     steps(redeem_well, nonce_ids, st.just(Level.NONE), seconds),
     steps(delete_nonce, nonce_ids),
+    steps(insert_config, configs),
+    steps(insert_config, configs),
+    steps(replace_config, configs, st.booleans(), st.sampled_from(ENTRIES)),
+    steps(delete_config, configs),
+    steps(reseal_all, st.sampled_from(["", "sealed"])),
 )
 
 
@@ -111,6 +140,9 @@ async def _view(stores: Stores) -> dict[str, Any]:
         "actors": await stores.actors.get_many([actor.key for actor in ACTORS]),
         "of": [await stores.aliases.of_actor(actor.key) for actor in ACTORS],
         "levels": [list((await stores.permissions.levels(key)).items()) for key in OBJECTS],
+        "configs": await stores.configs.get_many(TENANT, [each.name for each in CONFIGS]),
+        "names": await stores.configs.list_names(TENANT),
+        "given": [await stores.configs.of_actor(each.key, max_bytes=99) for each in ACTORS],
         "nonces": [await stores.nonces.list_nonces(key) for key in OBJECTS],
         "visible": [
             await stores.permissions.visible(kind, TENANT, user)
@@ -125,10 +157,12 @@ def _check(view: dict[str, Any]) -> None:
     existing = {actor.key.shared for actor in view["actors"]}
     assert all(alias.actor.shared in existing for alias in view["aliases"])
     existing |= {alias.shared for alias in view["aliases"]}
+    known = {actor.id for actor in view["actors"]} | {alias.alias for alias in view["aliases"]}
+    assert all(known.issuperset(config.identifiers) for config in view["configs"])
+    existing |= {config.shared for config in view["configs"]}
     for key, entries, nonces in zip(OBJECTS, view["levels"], view["nonces"], strict=True):
-        if key.kind is not ObjectKind.CONFIG:
-            assert bool(entries) is (key in existing), key
-            assert not nonces or key in existing, key
+        assert bool(entries) is (key in existing), key
+        assert not nonces or key in existing, key
         updaters = {user for user, level in entries if level is Level.UPDATE}
         assert not entries or updaters - {WORLD}
         for nonce in nonces:

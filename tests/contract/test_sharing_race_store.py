@@ -1,4 +1,4 @@
-"""Permissions, aliases, nonces: many callers at once, in whatever order the store takes them."""
+"""Sharing and configs: many callers at once, in whatever order the store takes them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from abaco.domain.actor_config import ConfigKey
 from abaco.domain.nonce import Nonce
 from abaco.domain.permission import WORLD, Level, ObjectKey, ObjectKind
 from abaco.errors import ConflictError, ForbiddenError, NotFoundError
 from abaco.ports.store import Stores
-from tests.support.records import OWNER, TENANT, a_nonce, an_alias, at
-from tests.support.stores import insert_actor, insert_alias, insert_nonce
+from tests.support.records import OWNER, TENANT, a_config, a_nonce, an_alias, at
+from tests.support.stores import insert_actor, insert_alias, insert_config, insert_nonce
 
 ROUNDS = range(10)
 
@@ -192,3 +193,63 @@ async def test_many_repoints_leave_an_alias_with_one_actor(stores: Stores) -> No
     assert [each.actor_id for each in answers] == [actor.id for actor in actors]
     (owner,) = [actor for actor in actors if await stores.aliases.of_actor(actor.key)]
     assert (await stores.aliases.get(alias.key)).actor == owner.key
+
+
+async def test_one_of_many_makes_a_config(stores: Stores) -> None:
+    actor = await insert_actor(stores)
+    answers = await _all(
+        *(stores.configs.insert(a_config(actor.id, owner=f"user{n}")) for n in range(8))
+    )
+    assert len(_faults(answers, ConflictError)) == 7
+    levels = await stores.permissions.levels(a_config("").shared)
+    assert dict(levels) == {f"user{answers.index(None)}": Level.UPDATE}
+
+
+@pytest.mark.parametrize("delete_first", [True, False])
+async def test_a_config_never_lists_what_went(stores: Stores, delete_first: bool) -> None:
+    for _ in ROUNDS:
+        going, staying = await insert_actor(stores), await insert_actor(stores)
+        alias = await insert_alias(stores, staying, "going")
+        moving = await insert_config(stores, staying.id, "moving")
+        every = f"{staying.id},{going.id},{alias.alias}"
+        calls: list[Awaitable[Any]] = [
+            stores.configs.insert(a_config(every, "new")),
+            stores.configs.replace(moving.key, value="x", is_secret=False, actors=every),
+            stores.actors.delete(going.key),
+            stores.aliases.delete(alias.key),
+        ]
+        if delete_first:
+            calls.reverse()
+        _faults(await _all(*calls), NotFoundError)
+        names = await stores.configs.list_names(TENANT)
+        for config in await stores.configs.get_many(TENANT, names):
+            assert config.actors == staying.id
+        assert await stores.configs.of_actor(going.key, max_bytes=99) == []
+        for name in names:
+            await stores.configs.delete(ConfigKey(TENANT, name))
+
+
+async def test_one_of_many_deletes_of_a_config_wins(stores: Stores) -> None:
+    config = await insert_config(stores, (await insert_actor(stores)).id)
+    answers = await _all(*(stores.configs.delete(config.key) for _ in range(8)))
+    assert len(_faults(answers, NotFoundError)) == 7
+
+
+async def test_a_reseal_loses_against_a_new_value(stores: Stores) -> None:
+    actor = await insert_actor(stores)
+    for number in ROUNDS:
+        old = f"old{number}"
+        config = await insert_config(stores, actor.id, value=old, is_secret=True)
+        (sealed,) = await stores.configs.list_sealed()
+        calls: list[Awaitable[Any]] = [
+            stores.configs.reseal(sealed, "resealed"),
+            stores.configs.replace(config.key, value="new", is_secret=True, actors=actor.id),
+            stores.configs.reseal(sealed, "again"),
+        ]
+        if number % 2:
+            calls.reverse()
+        answers = await _all(*calls)
+        assert _faults(answers) == []
+        assert answers.count(True) == 1
+        assert (await stores.configs.get(config.key)).value == "new"
+        await stores.configs.delete(config.key)

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from abaco.domain.actor import Actor
+from abaco.domain.actor_config import ConfigKey
 from abaco.domain.ids import ActorId, Tenant
 from abaco.domain.nonce import NonceId
 from abaco.domain.permission import WORLD, Level, ObjectKey, ObjectKind, effective_level
@@ -24,9 +25,14 @@ from tests.support.records import (
     at,
     new_id,
 )
-from tests.support.stores import insert_actor, insert_alias, insert_nonce, opened
+from tests.support.stores import (
+    insert_actor,
+    insert_alias,
+    insert_config,
+    insert_nonce,
+    opened,
+)
 
-CONFIG = ObjectKey(ObjectKind.CONFIG, TENANT, "settings")
 OTHER = Tenant("OTHER")
 
 AWKWARD_NAMES = ["a.b", "$where", "%", "_", "jane ", "JANE", "né", "ne\u0301", "'; --", "\0", "👤"]
@@ -90,15 +96,7 @@ class TestPermissions:
         await stores.permissions.grant(key, "joe", Level.UPDATE)
         assert (await stores.permissions.grant(key, OWNER, level))[OWNER] is level
 
-    async def test_a_config_begins_with_somebody_who_may_update_it(self, stores: Stores) -> None:
-        for user, level in ((OWNER, Level.EXECUTE), (WORLD, Level.UPDATE)):
-            with pytest.raises(ConflictError):
-                await stores.permissions.grant(CONFIG, user, level)
-            assert dict(await stores.permissions.levels(CONFIG)) == {}
-        granted = await stores.permissions.grant(CONFIG, OWNER, Level.UPDATE)
-        assert dict(granted) == {OWNER: Level.UPDATE}
-
-    @pytest.mark.parametrize("kind", [ObjectKind.ACTOR, ObjectKind.ALIAS])
+    @pytest.mark.parametrize("kind", ObjectKind)
     async def test_a_grant_on_what_does_not_exist_leaves_nothing_behind(
         self, stores: Stores, kind: ObjectKind
     ) -> None:
@@ -123,23 +121,14 @@ class TestPermissions:
         for tenant in (TENANT, OTHER):
             actor = await insert_actor(stores, tenant=tenant, id=ActorId("x"), owner=f"{tenant} 1")
             await insert_alias(stores, actor, "x", owner=f"{tenant} 2")
-            config = ObjectKey(ObjectKind.CONFIG, tenant, "x")
-            await stores.permissions.grant(config, f"{tenant} 3", Level.UPDATE)
+            await insert_config(stores, "x", "x", tenant=tenant, owner=f"{tenant} 3")
         for tenant in (TENANT, OTHER):
             for number, kind in enumerate(ObjectKind, 1):
                 levels = await stores.permissions.levels(ObjectKey(kind, tenant, "x"))
                 assert dict(levels) == {f"{tenant} {number}": Level.UPDATE}
-        await stores.permissions.forget(CONFIG._replace(name="x"))
+        await stores.configs.delete(ConfigKey(TENANT, "x"))
         assert len(await stores.permissions.levels(ObjectKey(ObjectKind.ACTOR, TENANT, "x"))) == 1
         assert len(await stores.permissions.levels(ObjectKey(ObjectKind.CONFIG, OTHER, "x"))) == 1
-
-    async def test_forget_removes_the_whole_map_and_may_be_repeated(self, stores: Stores) -> None:
-        await stores.permissions.grant(CONFIG, OWNER, Level.UPDATE)
-        await stores.permissions.grant(CONFIG, WORLD, Level.READ)
-        for _ in range(2):
-            await stores.permissions.forget(CONFIG)
-            assert dict(await stores.permissions.levels(CONFIG)) == {}
-            assert await stores.permissions.visible(ObjectKind.CONFIG, TENANT, OWNER) == []
 
     async def test_visible_names_what_is_own_shared_or_everybodys(self, stores: Stores) -> None:
         own = await insert_actor(stores, id=ActorId("own"), owner="ann")

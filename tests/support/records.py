@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from abaco.domain.actor import Actor, ActorDefinition, ActorKey
+from abaco.domain.actor_config import ActorConfig
 from abaco.domain.alias import Alias
 from abaco.domain.cron import Cron
 from abaco.domain.execution import Execution, ExecutionKey, ExecutionStatus, Outcome
@@ -203,6 +204,20 @@ def a_retry_key(text: str = "k1", **fields: Any) -> RetryKey:
     """Build an idempotency key that holds for an hour from noon."""
     defaults = {"user": OWNER, "text": text, "digest": "d1", "expires_at": at(3600)}
     return RetryKey(**{**defaults, **fields})
+
+
+def a_config(actors: str, name: str = "settings", **fields: Any) -> ActorConfig:
+    """Build a config that lists these actors."""
+    defaults = {
+        "tenant": TENANT,
+        "name": name,
+        "value": "hello",
+        "is_secret": False,
+        "actors": actors,
+        "owner": OWNER,
+        "create_time": NOON,
+    }
+    return ActorConfig(**{**defaults, **fields})
 
 
 def execution_key(actor: ActorKey, name: str) -> ExecutionKey:

@@ -9,6 +9,7 @@ from typing import Any
 
 from abaco.config import Settings
 from abaco.domain.actor import Actor
+from abaco.domain.actor_config import ActorConfig
 from abaco.domain.alias import Alias
 from abaco.domain.execution import Execution
 from abaco.domain.nonce import Nonce
@@ -20,6 +21,7 @@ from abaco.ports.store import Claim, Stores
 from backends.registry import find_stores
 from tests.support.records import (
     NOON,
+    a_config,
     a_message,
     a_nonce,
     a_worker,
@@ -66,6 +68,15 @@ async def insert_nonce(stores: Stores, target: ObjectKey, **fields: Any) -> Nonc
     nonce = a_nonce(target, **fields)
     await stores.nonces.insert(nonce)
     return nonce
+
+
+async def insert_config(
+    stores: Stores, actors: str, name: str = "settings", **fields: Any
+) -> ActorConfig:
+    """Make a config that lists these actors."""
+    config = a_config(actors, name, **fields)
+    await stores.configs.insert(config)
+    return config
 
 
 async def submit(stores: Stores, actor: Actor, count: int = 1) -> list[Execution]:

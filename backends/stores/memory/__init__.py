@@ -9,6 +9,7 @@ from abaco.config import Settings
 from abaco.ports.clock import Clock
 from abaco.ports.store import Stores
 from backends.stores.memory.actors import MemoryActors, MemoryWorkers
+from backends.stores.memory.configs import MemoryConfigs
 from backends.stores.memory.cron import MemoryCron
 from backends.stores.memory.intake import MemoryIntake
 from backends.stores.memory.mailbox import MemoryExecutions, MemoryMailbox
@@ -34,4 +35,5 @@ async def open_stores(settings: Settings, clock: Clock) -> AsyncIterator[Stores]
         aliases=MemoryAliases(state),
         nonces=MemoryNonces(state),
         cron=MemoryCron(state),
+        configs=MemoryConfigs(state),
     )

@@ -129,6 +129,7 @@ class MemoryActors(ActorStore):
         state.workers.pop(key, None)
         state.drop_receipts(key)
         state.unshare(key.shared)
+        state.unlist(key.tenant, key.id)
         for alias in [each for each in state.aliases.values() if each.actor == key]:
             state.drop_alias(alias)
         for store in (state.logs, state.results):

@@ -28,8 +28,7 @@ class MemoryPermissions(PermissionStore):
 
     async def grant(self, key: ObjectKey, user: str, level: Level) -> Mapping[str, Level]:
         """Add or replace one entry and return the whole map."""
-        if not sharing_rules.begins_with_grant(key.kind):
-            self._state.check_shared(key)
+        self._state.check_shared(key)
         levels = {**self._state.permissions.get(key, {}), user: level}
         sharing_rules.check_levels(levels)
         self._state.permissions[key] = levels
@@ -43,10 +42,6 @@ class MemoryPermissions(PermissionStore):
             if (key.kind, key.tenant) == (kind, tenant)
             and effective_level(levels, user) >= Level.READ
         )
-
-    async def forget(self, key: ObjectKey) -> None:
-        """Remove the whole map."""
-        self._state.permissions.pop(key, None)
 
 
 class MemoryAliases(AliasStore):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from abaco.domain.actor import Actor, ActorKey
+from abaco.domain.actor_config import ActorConfig, ConfigKey, without_actor
 from abaco.domain.alias import Alias, AliasKey
 from abaco.domain.execution import FINAL, Execution, ExecutionKey, Outcome
 from abaco.domain.ids import ExecutionId, Tenant, WorkerId
@@ -113,6 +114,7 @@ class State:
     receipts: dict[tuple[ActorKey, str, str], KeptReceipt] = field(default_factory=dict)
     #: queued messages of all actors of a tenant
     waiting: Counter[Tenant] = field(default_factory=Counter)
+    configs: dict[ConfigKey, ActorConfig] = field(default_factory=dict)
     counters: Counters = field(
         default_factory=lambda: Counters(accepted=0, queued=0, leased=0, final=0)
     )
@@ -216,6 +218,14 @@ class State:
         """Drop an alias with its permissions and nonces."""
         del self.aliases[alias.key]
         self.unshare(alias.shared)
+        self.unlist(alias.tenant, alias.alias)
+
+    def unlist(self, tenant: Tenant, identifier: str) -> None:
+        """Take what is being deleted out of the configs that list it."""
+        for config in self.configs.values():
+            if config.tenant == tenant and identifier in config.identifiers:
+                left = without_actor(config.actors, identifier)
+                self.configs[config.key] = replace(config, actors=left)
 
 
 def copy_actor(actor: Actor) -> Actor:

@@ -10,6 +10,7 @@ from abaco.ports.clock import Clock
 from abaco.ports.store import Stores
 from backends.stores.sqlite.actors import SqliteActors
 from backends.stores.sqlite.aliases import SqliteAliases
+from backends.stores.sqlite.configs import SqliteConfigs
 from backends.stores.sqlite.cron import SqliteCron
 from backends.stores.sqlite.database import open_database
 from backends.stores.sqlite.executions import SqliteExecutions
@@ -46,4 +47,5 @@ async def open_stores(settings: Settings, clock: Clock) -> AsyncIterator[Stores]
             aliases=SqliteAliases(database),
             nonces=SqliteNonces(database),
             cron=SqliteCron(database),
+            configs=SqliteConfigs(database),
         )

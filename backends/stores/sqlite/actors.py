@@ -14,6 +14,7 @@ from abaco.ports.clock import Clock
 from abaco.ports.store import ActorStore
 from backends.stores import rules
 from backends.stores.sqlite.aliases import drop_aliases, unshare
+from backends.stores.sqlite.config_entries import unlist
 from backends.stores.sqlite.counts import drop_queued
 from backends.stores.sqlite.cron_rows import CRON_COLUMNS, cron_values
 from backends.stores.sqlite.database import Database
@@ -244,6 +245,7 @@ def _delete(connection: sqlite3.Connection, key: ActorKey, now: datetime) -> Non
     drop_queued(connection, key, rules.deletion(now))
     drop_aliases(connection, key)
     unshare(connection, key.shared)
+    unlist(connection, key.tenant, key.id)
     for table in _OWN_TABLES:
         connection.execute(
             f"DELETE FROM {table} WHERE tenant = ? AND actor_id = ?",  # noqa: S608 - constant

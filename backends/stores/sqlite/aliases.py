@@ -10,6 +10,7 @@ from abaco.domain.ids import ActorId, Tenant
 from abaco.domain.permission import ObjectKey
 from abaco.ports.sharing import AliasStore
 from backends.stores import rules, sharing_rules
+from backends.stores.sqlite.config_entries import unlist
 from backends.stores.sqlite.database import Database
 from backends.stores.sqlite.nonces import drop_nonces
 from backends.stores.sqlite.permissions import begin_map, check_shared, forget
@@ -109,3 +110,4 @@ def _delete(connection: sqlite3.Connection, key: AliasKey) -> None:
     alias = _get(connection, key)
     connection.execute("DELETE FROM aliases WHERE tenant = ? AND alias = ?", key)
     unshare(connection, alias.shared)
+    unlist(connection, key.tenant, key.alias)

@@ -43,10 +43,6 @@ class SqlitePermissions(PermissionStore):
         """Return the names of all objects the user may read."""
         return await self._database.read(_visible, kind, tenant, user)
 
-    async def forget(self, key: ObjectKey) -> None:
-        """Remove the whole map."""
-        await self._database.write(forget, key)
-
 
 def begin_map(connection: sqlite3.Connection, key: ObjectKey, owner: str) -> None:
     """Give a new object its map: its owner may change it."""
@@ -80,8 +76,7 @@ def _levels(connection: sqlite3.Connection, key: ObjectKey) -> dict[str, Level]:
 def _grant(
     connection: sqlite3.Connection, key: ObjectKey, user: str, level: Level
 ) -> dict[str, Level]:
-    if not sharing_rules.begins_with_grant(key.kind):
-        check_shared(connection, key)
+    check_shared(connection, key)
     _put(connection, key, user, level)
     levels = _levels(connection, key)
     # a refusal takes the entry back

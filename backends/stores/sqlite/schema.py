@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from abaco.errors import ConfigError
+from backends.stores.sqlite.schema_configs import CONFIGS
 from backends.stores.sqlite.schema_cron import CRON
 from backends.stores.sqlite.schema_intake import INTAKE
 
@@ -243,7 +244,7 @@ _NONCE_LIFE: Step = ("ALTER TABLE nonces ADD COLUMN expires_at INTEGER",)
 _RETIRING: Step = ("ALTER TABLE workers ADD COLUMN is_retiring INTEGER NOT NULL DEFAULT 0",)
 
 #: step n leads from version n to version n + 1
-MIGRATIONS: Sequence[Step] = (_FIRST, _SHARING, INTAKE, _NONCE_LIFE, CRON, _RETIRING)
+MIGRATIONS: Sequence[Step] = (_FIRST, _SHARING, INTAKE, _NONCE_LIFE, CRON, _RETIRING, CONFIGS)
 
 
 def migrate(connection: sqlite3.Connection, steps: Sequence[Step] = MIGRATIONS) -> None:

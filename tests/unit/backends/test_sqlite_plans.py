@@ -12,15 +12,17 @@ from typing import Any
 import pytest
 
 from abaco.domain.actor import Actor, ActorStatus
+from abaco.domain.actor_config import ConfigKey
 from abaco.domain.cron import SetCron
 from abaco.domain.execution import HaltReason
-from abaco.domain.permission import Level, ObjectKey, ObjectKind
+from abaco.domain.permission import Level, ObjectKind
 from abaco.domain.worker import WorkerStatus
 from abaco.errors import ForbiddenError
 from abaco.ports.intake import Room, Submission
 from abaco.ports.store import Stores
 from backends.stores.sqlite.actors import SqliteActors
 from backends.stores.sqlite.aliases import SqliteAliases
+from backends.stores.sqlite.configs import SqliteConfigs
 from backends.stores.sqlite.cron import SqliteCron
 from backends.stores.sqlite.database import Database, connect, open_database
 from backends.stores.sqlite.executions import SqliteExecutions
@@ -52,6 +54,7 @@ from tests.support.stores import (
     claim,
     insert_actor,
     insert_alias,
+    insert_config,
     insert_nonce,
     submit,
 )
@@ -92,6 +95,7 @@ def stores(database: Database) -> Stores:
         aliases=SqliteAliases(database),
         nonces=SqliteNonces(database),
         cron=SqliteCron(database),
+        configs=SqliteConfigs(database),
     )
 
 
@@ -128,7 +132,6 @@ async def _sharing(stores: Stores, actor: Actor) -> None:
     await stores.permissions.grant(actor.key.shared, "joe", Level.READ)
     await stores.permissions.levels(alias.shared)
     await stores.permissions.visible(ObjectKind.ACTOR, actor.tenant, "joe")
-    await stores.permissions.forget(ObjectKey(ObjectKind.CONFIG, actor.tenant, "config"))
     nonce, left = [await insert_nonce(stores, alias.shared) for _ in range(2)]
     await stores.nonces.get(nonce.id)
     await stores.nonces.list_nonces(alias.shared)
@@ -137,6 +140,25 @@ async def _sharing(stores: Stores, actor: Actor) -> None:
         await stores.nonces.redeem(left.id, alias.shared, Level.UPDATE, NOON)
     await stores.nonces.delete(nonce.id)
     await stores.aliases.delete(other.key)
+
+
+async def _configure(stores: Stores, actor: Actor) -> None:
+    """Give an actor configs; two are left for the deletes of alias and actor."""
+    alias = await insert_alias(stores, actor, "three")
+    config, other = [
+        await insert_config(stores, f"{actor.id},three", name, is_secret=True)
+        for name in ("one", "two")
+    ]
+    await insert_config(stores, actor.id, "three")
+    await stores.configs.get(config.key)
+    await stores.configs.list_names(actor.tenant)
+    await stores.configs.get_many(actor.tenant, ["one", "two"])
+    await stores.configs.replace(config.key, value="x", is_secret=True, actors=actor.id)
+    assert len(await stores.configs.of_actor(actor.key, max_bytes=99)) == 3
+    (sealed,) = await stores.configs.list_sealed(limit=1)
+    assert await stores.configs.reseal(sealed, "y")
+    await stores.configs.delete(other.key)
+    await stores.aliases.delete(alias.key)
 
 
 async def _take_in(stores: Stores, actor: Actor) -> None:
@@ -176,6 +198,7 @@ async def _everything(stores: Stores) -> None:
     await stores.executions.request_halt(run.key, HaltReason.FORCE_QUIT)
     await _lists(stores, actor)
     await _sharing(stores, actor)
+    await _configure(stores, actor)
     await stores.mailbox.release(run.key, 1, lost=True)
     run = (await claim(stores, worker)).execution
     await stores.logs.append(run.key, 0, b"abc", max_bytes=9, expires_at=at(1))
@@ -368,6 +391,8 @@ async def test_work_does_not_grow_with_what_others_share(
             await stores.permissions.grant(key, "joe", Level.READ)
             await stores.permissions.grant(key, "ann", Level.NONE)
             await insert_nonce(stores, key)
+        # a stranger's config that lists the actor all the same
+        await insert_config(stores, f"{actor.id},{other.id}", owner, owner=owner)
 
     async def share_all() -> None:
         await asyncio.gather(*(share(number) for number in range(600)))
@@ -378,18 +403,22 @@ async def test_work_does_not_grow_with_what_others_share(
         await insert_nonce(stores, (await insert_alias(stores, other, "mine")).shared)
         await stores.actors.delete(other.key)
 
-    permissions, nonces = stores.permissions, stores.nonces
+    await insert_config(stores, f"{actor.id},{alias.alias}", owner="ann")
+    configs, permissions, nonces = stores.configs, stores.permissions, stores.nonces
     calls: dict[str, Callable[[], Awaitable[Any]]] = {
         "levels": lambda: permissions.levels(actor.key.shared),
         "grant": lambda: permissions.grant(actor.key.shared, "eve", Level.READ),
         "visible": lambda: permissions.visible(ObjectKind.ACTOR, actor.tenant, "ann"),
-        "forget": lambda: permissions.forget(ObjectKey(ObjectKind.CONFIG, actor.tenant, "c")),
         "many": lambda: stores.actors.get_many([actor.key, an_actor().key]),
         "alias": lambda: stores.aliases.get(alias.key),
         "aliases": lambda: stores.aliases.of_actor(actor.key),
         "repoint": lambda: stores.aliases.repoint(alias.key, actor.id),
         "redeem": lambda: nonces.redeem(nonce.id, actor.key.shared, Level.READ, NOON),
         "nonces": lambda: nonces.list_nonces(actor.key.shared),
+        "configs": lambda: configs.of_actor(actor.key, max_bytes=999),
+        "replace": lambda: configs.replace(
+            ConfigKey(actor.tenant, "settings"), value="x", is_secret=False, actors=alias.alias
+        ),
         "make and delete": make_and_delete,
     }
     await _check_growth(meter, calls, share_all)

@@ -215,6 +215,8 @@ async def test_a_database_of_a_newer_program_stops_the_start(old_file: Path) -> 
         "UPDATE messages SET execution_id = 'nobody'",
         "UPDATE permissions SET level = 4",
         "UPDATE permissions SET level = NULL",
+        "INSERT INTO configs VALUES (1, '', 'c', '', 2, '', '', 0)",
+        "INSERT INTO config_entries VALUES ('', '', '', 'nothing')",
         "INSERT INTO nonces VALUES ('n', '', '', '', '', '', -1, '', 0, '', 1, 0, 1, NULL, NULL)",
         "INSERT INTO nonces VALUES ('n', '', '', '', '', '', 1, '', 0, '', 1, 0, -2, NULL, NULL)",
     ],
