@@ -85,7 +85,6 @@ NOT_YET: tuple[LegacyKey, ...] = (
     *_keys("workers", _USERS, "actor_uid", "actor_gid", "actor_homedir"),
     *_keys("workers", _USERS, "<tenant>_actor_uid", "<tenant>_actor_gid"),
     *_keys("workers", _USERS, "<tenant>_actor_homedir"),
-    *_keys("web", "configs and secrets come in a later release", "strict_config_actors"),
     *_keys("web", _EVENTS, "emit_execution_started"),
     *_keys("runtime", _EVENTS, "webhook_attempts", "webhook_timeout"),
     *_keys("runtime", _EVENTS, "emit_started", "emit_error_completions"),

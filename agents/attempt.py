@@ -29,6 +29,7 @@ from abaco.metrics import EXECUTIONS, REDELIVERIES, STAGE_SECONDS
 from abaco.ports.driver import ContainerSpec, Context, Running
 from abaco.ports.identity import Token
 from abaco.ports.notices import Topic
+from agents.configs import read_configs
 from agents.kit import Kit, persist
 from agents.logpump import LogPump
 
@@ -208,7 +209,11 @@ class Attempt:
         assert worker_id is not None  # noqa: S101 - the claim wrote it
         try:
             environment = build_environment(
-                self._actor, message, worker_id, access_token=self._token.value
+                self._actor,
+                message,
+                worker_id,
+                access_token=self._token.value,
+                configs=await read_configs(self._kit, self._actor.key),
             )
         except RequestError as error:
             return life.ContextRefused(error.message)

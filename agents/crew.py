@@ -64,6 +64,7 @@ def make_kit(
             max_attempts=runtime.max_attempts,
         ),
         slots=_make_slots(services.settings),
+        vault=services.vault,
     )
 
 

@@ -18,6 +18,7 @@ from abaco.ports.driver import Driver
 from abaco.ports.identity import IdentityProvider, TokenProvider
 from abaco.ports.notices import Notices, Topic
 from abaco.ports.store import Stores
+from abaco.ports.vault import Vault
 from agents.engine import EngineWatch
 from agents.images import ImageKeeper
 from agents.remover import Remover
@@ -44,6 +45,7 @@ class Kit:
     tokens: TokenProvider
     retry: RetryPolicy
     slots: Slots
+    vault: Vault
 
     async def set_actor_status(
         self,

@@ -16,6 +16,7 @@ from tornado.web import HTTPError, RequestHandler
 
 from abaco import errors
 from abaco.domain.actor import Actor
+from abaco.domain.actor_config import ActorConfig
 from abaco.domain.alias import Alias
 from abaco.domain.caller import Caller
 from abaco.domain.ids import ActorId
@@ -90,7 +91,8 @@ class BaseHandler(RequestHandler):
         caller: Who asks; not set on routes that are open to everybody.
         actor: What the path named, on routes about an actor.
         alias: What the path named, on routes about an alias.
-        target: Key of either's permissions and nonces.
+        config: What the path named, on routes about a config.
+        target: Key of its permissions and nonces, whichever of them it is.
         leads_to: Id of the actor that is named, or that the alias points to.
 
     """
@@ -99,6 +101,7 @@ class BaseHandler(RequestHandler):
     caller: Caller
     actor: Actor
     alias: Alias
+    config: ActorConfig
     target: ObjectKey
     leads_to: ActorId
 
@@ -157,6 +160,8 @@ class BaseHandler(RequestHandler):
         match await authorise(self.services, self.caller, right, name):
             case Actor() as actor:
                 self.actor, self.target, self.leads_to = actor, actor.key.shared, actor.id
+            case ActorConfig() as config:
+                self.config, self.target = config, config.shared
             case Alias() as alias:
                 self.alias, self.target, self.leads_to = alias, alias.shared, alias.actor_id
 

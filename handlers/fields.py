@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
+from abaco.domain.context import python_text
+
 #: what every store can hold
 _INTEGER_BOUND = 2**63
 
@@ -27,6 +29,10 @@ def to_text(value: Any) -> str:
     if "\0" in text:
         raise ValueError("has a NUL character")
     return text
+
+
+def _value(value: Any) -> str:
+    return to_text(python_text(value))
 
 
 def _integer(value: Any) -> int:
@@ -73,6 +79,8 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 
 Text = Annotated[str, BeforeValidator(to_text)]
+#: anything; what is no string becomes Python's text of it
+Value = Annotated[str, BeforeValidator(_value)]
 Integer = Annotated[int, BeforeValidator(_integer)]
 Boolean = Annotated[bool, BeforeValidator(to_boolean)]
 Mapping = Annotated[dict[str, Any], BeforeValidator(_mapping)]

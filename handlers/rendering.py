@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from abaco.domain.actor import Actor
+from abaco.domain.actor_config import ActorConfig
 from abaco.domain.alias import Alias
 from abaco.domain.cron import Cron
 from abaco.domain.execution import Execution, Outcome
@@ -252,6 +253,17 @@ def render_alias(alias: Alias, case: Case) -> dict[str, Any]:
             "owner": _profile_url(alias.api_server, alias.owner),
             "actor": f"{alias.api_server}/actors/v2/{alias.actor_id}",
         },
+    }
+    return dress(record, case)
+
+
+def render_config(config: ActorConfig, case: Case) -> dict[str, Any]:
+    """Render one config; of a secret the ciphertext, which is what is stored."""
+    record = {
+        "name": config.name,
+        "value": config.value,
+        "is_secret": config.is_secret,
+        "actors": config.actors,
     }
     return dress(record, case)
 

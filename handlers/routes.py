@@ -17,6 +17,7 @@ from handlers.aliases import AliasesHandler, AliasHandler
 from handlers.auth import make_authenticator
 from handlers.base import BaseHandler, TooLargeHandler, UnknownPathHandler, log_request
 from handlers.batches import BatchHandler
+from handlers.configs import ConfigHandler, ConfigsHandler
 from handlers.description import describe, dialect_of
 from handlers.docs import (
     AssetHandler,
@@ -39,6 +40,7 @@ _LITERALS = "aliases|configs|search|utilization|admin"
 _ACTOR = f"/actors/(?!(?:{_LITERALS})(?:/|$))([^/]+)"
 _EXECUTION = f"{_ACTOR}/executions/([^/]+)"
 _ALIAS = "/actors/aliases/([^/]+)"
+_CONFIG = "/actors/configs/([^/]+)"
 
 
 class Route(NamedTuple):
@@ -57,6 +59,8 @@ _EXECUTE = Right(scope=Scope.ACTOR, level=Level.EXECUTE)
 _UPDATE = Right(scope=Scope.ACTOR, level=Level.UPDATE)
 _ALIAS_READ = Right(scope=Scope.ALIAS, level=Level.READ)
 _ALIAS_UPDATE = Right(scope=Scope.ALIAS, level=Level.UPDATE)
+_CONFIG_READ = Right(scope=Scope.CONFIG, level=Level.READ)
+_CONFIG_UPDATE = Right(scope=Scope.CONFIG, level=Level.UPDATE)
 #: nonces of an alias open its actor
 _BOTH_UPDATE = Right(scope=Scope.ALIAS, level=Level.UPDATE, is_actor_too=True)
 
@@ -74,6 +78,17 @@ ROUTES: tuple[Route, ...] = (
     # To list nonces is to hold them, so it takes as much as making one.
     Route(f"{_ALIAS}/nonces", NoncesHandler, {"GET": _BOTH_UPDATE, "POST": _BOTH_UPDATE}),
     Route(f"{_ALIAS}/nonces/([^/]+)", NonceHandler, {"GET": _BOTH_UPDATE, "DELETE": _BOTH_UPDATE}),
+    Route("/actors/configs", ConfigsHandler, {"GET": _MEMBER, "POST": _MEMBER}),
+    Route(
+        _CONFIG,
+        ConfigHandler,
+        {"GET": _CONFIG_READ, "PUT": _CONFIG_UPDATE, "DELETE": _CONFIG_UPDATE},
+    ),
+    Route(
+        f"{_CONFIG}/permissions",
+        PermissionsHandler,
+        {"GET": _CONFIG_READ, "POST": _CONFIG_UPDATE},
+    ),
     Route(_ACTOR, ActorHandler, {"GET": _READ, "PUT": _UPDATE, "DELETE": _UPDATE}),
     Route(f"{_ACTOR}/state", StateHandler, {"GET": _READ, "POST": _UPDATE}),
     Route(

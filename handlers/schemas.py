@@ -11,6 +11,7 @@ from abaco.domain.context import CONTENT_TYPE_JSON, CONTENT_TYPE_TEXT, python_te
 from abaco.domain.nonce import UNLIMITED
 from abaco.domain.permission import Level
 from abaco.errors import InvalidInputError
+from abaco.operations.configs import ConfigDraft
 from abaco.operations.definition import ActorDraft
 from abaco.operations.messages import Post
 from abaco.operations.nonces import NonceDraft
@@ -124,6 +125,19 @@ class PermissionRequest(RequestModel):
 
     user: fields.Text | None = None
     level: fields.Text | None = None
+
+
+class ConfigRequest(RequestModel):
+    """Body of POST /actors/configs and PUT /actors/configs/{name}."""
+
+    name: fields.Text | None = None
+    value: fields.Value | None = None
+    is_secret: fields.Boolean | None = None
+    actors: fields.Text | None = None
+
+    def draft(self) -> ConfigDraft:
+        """Return what the client sent, for the operations."""
+        return ConfigDraft(**self.model_dump())
 
 
 class WorkersRequest(RequestModel):

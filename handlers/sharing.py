@@ -1,4 +1,4 @@
-""".../nonces and .../permissions, the same below an actor and below an alias."""
+""".../nonces and .../permissions, the same below an actor, an alias and (permissions) a config."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class NonceHandler(BaseHandler):
 
 
 class PermissionsHandler(BaseHandler):
-    """Everybody's level on an actor or alias."""
+    """Everybody's level on an actor, alias or config."""
 
     async def get(self, name: str) -> None:
         """Show the map of users and levels."""

@@ -119,5 +119,5 @@ def check_environment(environment: Mapping[str, str]) -> None:
     if total > MAX_ENVIRONMENT_BYTES:
         raise TooLargeError(
             f"the environment is too large: {total} bytes, the limit is {MAX_ENVIRONMENT_BYTES};"
-            " shorten the message, default_environment or state"
+            " shorten the message, default_environment, state or configs"
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from abaco.domain.actor import Actor, ActorKey
+from abaco.domain.actor_config import ActorConfig, ConfigKey
 from abaco.domain.alias import MAX_ALIAS_LENGTH, Alias, AliasKey
 from abaco.domain.caller import Caller
 from abaco.domain.ids import ActorId, Tenant
@@ -18,6 +19,7 @@ _MAX_SHOWN = 32
 
 NO_ACTOR_ACCESS = "you do not have access to this actor"
 NO_ALIAS_ACCESS = "you do not have access to this alias"
+NO_CONFIG_ACCESS = "you do not have access to this config"
 NO_ALIAS_AND_ACTOR_ACCESS = "you do not have access to this alias and actor"
 
 
@@ -28,6 +30,7 @@ class Scope(StrEnum):
     #: an actor's id, or an alias of it
     ACTOR = "actor"
     ALIAS = "alias"
+    CONFIG = "config"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +60,7 @@ class Right:
 
 async def authorise(
     services: Services, caller: Caller, right: Right, name: str = ""
-) -> Actor | Alias | None:
+) -> Actor | Alias | ActorConfig | None:
     """Look up what the path names and see that the caller may do this with it.
 
     Args:
@@ -67,11 +70,11 @@ async def authorise(
         name: First name in the path; unused without a scope.
 
     Returns:
-        The actor or alias; None without a scope.
+        The actor, alias or config; None without a scope.
 
     Raises:
         ForbiddenError: A role or level is missing.
-        NotFoundError: There is no such actor or alias in the caller's tenant.
+        NotFoundError: There is no such actor, alias or config in the caller's tenant.
 
     """
     if not caller.may_use(services.settings.web.user_role):
@@ -88,6 +91,11 @@ async def authorise(
             alias = await get_alias(services, caller.tenant, name)
             await _check_alias(services, caller, right, alias)
             return alias
+        case Scope.CONFIG:
+            config = await get_config(services, caller.tenant, name)
+            if not await has_level(services, caller, config.shared, right.level):
+                raise ForbiddenError(NO_CONFIG_ACCESS)
+            return config
     return None
 
 
@@ -110,6 +118,8 @@ async def has_level(services: Services, caller: Caller, key: ObjectKey, level: L
 
 def target_of(services: Services, scope: Scope, tenant: Tenant, name: str) -> ObjectKey:
     """Name what the first name of a path stands for, whether or not it exists."""
+    if scope is Scope.CONFIG:
+        return ObjectKey(ObjectKind.CONFIG, tenant, name)
     is_actor = scope is Scope.ACTOR and services.ids.is_id(name)
     return ObjectKey(ObjectKind.ACTOR if is_actor else ObjectKind.ALIAS, tenant, name)
 
@@ -142,6 +152,17 @@ async def get_alias(services: Services, tenant: Tenant, name: str) -> Alias:
     """
     check_length("alias", name)
     return await services.stores.aliases.get(AliasKey(tenant, name))
+
+
+async def get_config(services: Services, tenant: Tenant, name: str) -> ActorConfig:
+    """Return the config with this name.
+
+    Raises:
+        NotFoundError: There is none.
+
+    """
+    check_length("config", name)
+    return await services.stores.configs.get(ConfigKey(tenant, name))
 
 
 def check_length(what: str, name: str) -> None:

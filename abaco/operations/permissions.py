@@ -1,4 +1,4 @@
-"""Read and change who may do what with an actor or an alias."""
+"""Read and change who may do what with an actor, an alias or a config."""
 
 from __future__ import annotations
 

@@ -125,6 +125,11 @@ class WebSettings(Section):
         " there. A file is better: this one may be seen in the environment.",
         json_schema_extra={"allowed": "a Fernet key, 32 bytes in urlsafe base64, or nothing"},
     )
+    strict_config_actors: bool = Field(
+        False,
+        description="Refuse a config that lists an actor its owner may not update. When off it is"
+        " accepted, and kept from that actor's executions.",
+    )
     id_salt: str = Field(
         DEFAULT_SALT, description="Salt of identifiers; never change it on a live instance."
     )

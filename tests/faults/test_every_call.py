@@ -31,6 +31,7 @@ STORE_CALLS = [
     "list_workers",
     "count",
     "list_leased",
+    "of_actor",
 ]
 DRIVER_CALLS = ["info", "ensure_image", "prepare", "dispatch", "output", "wait", "remove"]
 

@@ -407,7 +407,6 @@ BAD_IDS = {
     "%61liases": 404,
     "utilization": 404,
     "search": 404,
-    "configs": 404,
     "admin": 404,
     ";": 404,
     "abc;id=1": 404,

@@ -17,7 +17,8 @@ import pytest
 from abaco.domain.caller import EVERYONE_ROLE, Caller
 from abaco.domain.ids import Tenant
 from abaco.domain.permission import Level
-from abaco.operations import actors, aliases, messages, nonces
+from abaco.operations import actors, aliases, configs, messages, nonces
+from abaco.operations.configs import ConfigDraft
 from abaco.operations.definition import ActorDraft
 from abaco.operations.messages import Post
 from abaco.operations.nonces import NonceDraft
@@ -34,6 +35,7 @@ NOT_FOUND = "there is no"
 NOT_ADMIN = "administrators"
 NO_ACTOR = "you do not have access to this actor"
 NO_ALIAS = "you do not have access to this alias"
+NO_CONFIG = "you do not have access to this config"
 NO_BOTH = "you do not have access to this alias and actor"
 NO_TARGET = "ou do not have UPDATE access to the actor you want to associate with this alias"
 NONCE_UNKNOWN = "the nonce is not valid here"
@@ -67,10 +69,15 @@ def alias(level: Level, nonce: Level, json: Any = None) -> Need:
     return Need(NO_ALIAS, level, nonce, json)
 
 
+def config(level: Level, nonce: Level, json: Any = None) -> Need:
+    return Need(NO_CONFIG, level, nonce, json)
+
+
 def both(json: Any = None) -> Need:
     return Need(NO_BOTH, UPDATE, UPDATE, json)
 
 
+CONFIG = {"name": "{fresh}", "value": "v", "is_secret": True, "actors": "{id}"}
 GRANT = {"user": "newcomer", "level": "READ"}
 
 #: {actor} is an id or an alias; the others are what their names say
@@ -114,9 +121,16 @@ TABLE: dict[tuple[str, str], Need] = {
     ("DELETE", "/actors/aliases/{alias}/nonces/{alias_nonce}"): both(),
     ("GET", "/actors/aliases/{alias}/permissions"): alias(READ, READ),
     ("POST", "/actors/aliases/{alias}/permissions"): alias(UPDATE, UPDATE, GRANT),
+    ("GET", "/actors/configs"): member(),
+    ("POST", "/actors/configs"): member(CONFIG),
+    ("GET", "/actors/configs/{config}"): config(READ, READ),
+    ("PUT", "/actors/configs/{config}"): config(UPDATE, UPDATE, CONFIG),
+    ("DELETE", "/actors/configs/{config}"): config(UPDATE, UPDATE),
+    ("GET", "/actors/configs/{config}/permissions"): config(READ, READ),
+    ("POST", "/actors/configs/{config}/permissions"): config(UPDATE, UPDATE, GRANT),
 }
 
-#: users with a token -> their level on actor and alias
+#: users with a token -> their level on actor, alias and config
 USERS = {
     "testuser": UPDATE,  # the admin role, and no entry
     "testshareuser": NONE,  # the privileged role, and no entry
@@ -145,7 +159,8 @@ def expected(path: str, need: Need, who: str, way: str) -> str:
     if who == "nobody":
         return NO_PROOF
     if who == "other tenant":
-        return NOT_FOUND if names_something or need.refusal == NO_TARGET else FINE
+        lists_something = need.refusal == NO_TARGET or need.json == CONFIG
+        return NOT_FOUND if names_something or lists_something else FINE
     if who in USERS:
         if need.refusal == NOT_ADMIN:
             return FINE if who == ADMIN else NOT_ADMIN
@@ -154,7 +169,7 @@ def expected(path: str, need: Need, who: str, way: str) -> str:
     if not names_something:
         return NONCE_NOWHERE
     addressed = "alias" if way == "alias" or "{alias}" in path else "actor"
-    if addressed != target:
+    if addressed != target or "{config}" in path:
         return NONCE_UNKNOWN
     if level < need.nonce:
         return NONCE_LEVEL
@@ -181,12 +196,14 @@ class World:
         made = await actors.register(services, owner, ActorDraft(image="busybox", stateless=False))
         name = f"alias-{made.id}"
         shared = await aliases.create(services, owner, name, made.id)
+        listed = ConfigDraft(name=f"config-{made.id}", value="v", is_secret=True, actors=made.id)
+        config = await configs.create(services, owner, listed)
         for user in ENTRIES:
-            for key in (made.key.shared, shared.shared):
+            for key in (made.key.shared, shared.shared, config.shared):
                 await services.stores.permissions.grant(key, user, USERS[user])
         (worker,) = await services.stores.workers.list_workers(made.key)
         self.names = {"id": made.id, "alias": name, "fresh": f"fresh-{made.id}"}
-        self.names["worker"] = worker.id
+        self.names |= {"worker": worker.id, "config": config.name}
         for who, (target, level) in NONCES.items():
             key = made.key.shared if target == "actor" else shared.shared
             nonce = await nonces.create(services, owner, key, NonceDraft(level=level.name))
@@ -303,6 +320,6 @@ def test_the_table_has_every_level_and_every_kind_of_refusal():
         for way in ("id", "alias")
     }
     assert cells == {
-        FINE, NO_PROOF, NOT_FOUND, NOT_ADMIN, NO_ACTOR, NO_ALIAS, NO_BOTH, NO_TARGET,
+        FINE, NO_PROOF, NOT_FOUND, NOT_ADMIN, NO_ACTOR, NO_ALIAS, NO_BOTH, NO_TARGET, NO_CONFIG,
         NONCE_UNKNOWN, NONCE_NOWHERE, NONCE_LEVEL,
     }  # fmt: skip

@@ -12,9 +12,10 @@ from abaco.domain.permission import WORLD, Level
 from abaco.ports.configs import ConfigStore
 from abaco.ports.vault import Sealed
 from backends.stores import rules, sharing_rules
+from backends.stores.sqlite.aliases import unshare
 from backends.stores.sqlite.config_entries import put_entries
 from backends.stores.sqlite.database import Database
-from backends.stores.sqlite.permissions import begin_map, forget
+from backends.stores.sqlite.permissions import begin_map
 from backends.stores.sqlite.rows import IF_ABSENT, first, insert_sql
 
 _INSERT = insert_sql(
@@ -158,7 +159,7 @@ def _delete(connection: sqlite3.Connection, key: ConfigKey) -> None:
     # what it lists goes by its foreign key
     if not connection.execute("DELETE FROM configs WHERE tenant = ? AND name = ?", key).rowcount:
         raise sharing_rules.no_config(key)
-    forget(connection, key.shared)
+    unshare(connection, key.shared)
 
 
 def _names_of_actor(connection: sqlite3.Connection, actor: ActorKey) -> set[str]:
