@@ -137,8 +137,8 @@ async def accept(
         )
     room = room_of(services, actor, before)
     receipt = await services.stores.intake.submit(batch, now=now, room=room, key=retry_key)
-    if not receipt.is_replay:
-        services.notices.publish(Topic.MAILBOX, actor.key)
+    # For a repeat too: whoever lost the answer may have lost the wake-up with it.
+    services.notices.publish(Topic.MAILBOX, actor.key)
     return receipt
 
 

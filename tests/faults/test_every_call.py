@@ -7,6 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from abaco.domain.execution import ExecutionStatus
+from abaco.errors import StoreUnavailableError
+from abaco.operations import messages
 from backends.drivers.scripted import Act
 from tests.support.faults import (
     Fault,
@@ -18,7 +20,7 @@ from tests.support.faults import (
     faulty_stores,
     store_away,
 )
-from tests.support.house import House, a_house, an_engine
+from tests.support.house import CALLER, House, a_house, an_engine
 
 STORE_CALLS = [
     "claim",
@@ -113,3 +115,18 @@ async def test_a_bug_in_mid_run_restarts_the_worker_and_keeps_the_run(
         started = [call for call in engine.calls if call[0] == "dispatch"]
     assert len(started) == 3
     assert "crashed" in caplog.text
+
+
+@pytest.mark.parametrize("when", list(When))
+async def test_a_post_that_fails_is_repeated_with_its_key(when: When) -> None:
+    fault = Fault("submit", when, store_away)
+    async with a_house(wrap_stores=faulty_stores(fault)) as house:
+        actor = await house.register()
+        posted = messages.Post(body="hi", content_type="str", environment={})
+        with pytest.raises(StoreUnavailableError):
+            await messages.post(house.services, CALLER, actor, posted, key="k")
+        again = await messages.post(house.services, CALLER, actor, posted, key="k")
+        assert again.is_replay is (when is When.AFTER)
+        # the answer was lost, and so was the wake-up: the repeat brings both
+        assert (await house.final(again.execution.key)).status is ExecutionStatus.COMPLETE
+        assert (await house.stores.executions.totals(actor.key)).count == 1

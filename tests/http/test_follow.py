@@ -183,6 +183,23 @@ class TestEnd:
 
         snake.run(story())
 
+    def test_a_server_that_stops_waits_for_nobody(self, make_site):
+        site = make_site()
+        actor_id = site.register()
+        url = f"/actors/{actor_id}/executions/{site.send(actor_id)}/logs?follow=1"
+
+        async def stop():
+            followed = await Followed(site, url).open()
+            await followed.event()
+            async with asyncio.timeout(2):
+                await site.stack.aclose()
+                await no_followers(site)
+            with pytest.raises(asyncio.IncompleteReadError):
+                await followed.events()
+            await followed.close()
+
+        site.run(stop())
+
     def test_their_number_is_limited(self, make_site):
         site = make_site(max_followers=2)
         actor_id = site.register()

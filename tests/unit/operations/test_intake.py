@@ -64,11 +64,11 @@ class TestBatch:
 
 
 class TestKeys:
-    def test_a_repeat_wakes_nobody(self, run, services, jane, actor):
+    def test_a_repeat_wakes_the_workers_again(self, run, services, jane, actor):
         first = run(messages.post(services, jane, actor, a_post(), key="k"))
         with services.notices.subscribe(Topic.MAILBOX) as subscription:
             again = run(messages.post(services, jane, actor, a_post(), key="k"))
-            assert subscription.take() == []
+            assert subscription.take() == [actor.key]
         assert (again.execution.id, again.is_replay) == (first.execution.id, True)
         assert again.message.execution_id == first.execution.id
 
