@@ -46,6 +46,7 @@ from tests.support.records import (
     an_execution,
     an_outcome,
     at,
+    execution_key,
     new_id,
 )
 from tests.support.stores import (
@@ -422,3 +423,27 @@ async def test_work_does_not_grow_with_what_others_share(
         "make and delete": make_and_delete,
     }
     await _check_growth(meter, calls, share_all)
+
+
+async def test_a_piece_of_a_log_costs_the_same_however_long_the_log(
+    stores: Stores, database: Database
+) -> None:
+    meter = Meter(database)
+    await meter.install()
+    key = execution_key(an_actor().key, "e")
+    length = 0
+
+    async def write(count: int) -> None:
+        nonlocal length
+        for _ in range(count):
+            length = await stores.logs.append(
+                key, length, b"x" * 100, max_bytes=10**6, expires_at=None
+            )
+        await database.write(lambda connection: connection.execute("ANALYZE").fetchall())
+
+    await write(3)
+    calls: dict[str, Callable[[], Awaitable[Any]]] = {
+        f"from {offset}": lambda offset=offset: stores.logs.read(key, offset, max_bytes=50)
+        for offset in (0, 120, 299)
+    }
+    await _check_growth(meter, calls, lambda: write(600))
