@@ -85,6 +85,10 @@ async def persist(write: Callable[[], Awaitable[T]]) -> T:
     For the facts of a run: what happened in a container cannot be asked for again. The write
     must be fenced or idempotent, because one that timed out may have been applied.
     """
+    try:
+        return await write()  # as nearly always; what follows costs more than many writes
+    except StoreUnavailableError as error:
+        _log.warning("the store does not answer: %s", error)
     retrying = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception_type(StoreUnavailableError),
         wait=tenacity.wait_random_exponential(multiplier=0.1, max=5.0),
