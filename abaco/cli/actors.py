@@ -1,4 +1,4 @@
-"""``abaco actors``: register, look at, change and delete actors; ``abaco workers``."""
+"""``abaco actors``: register, look at, change and delete actors."""
 
 from __future__ import annotations
 
@@ -23,18 +23,6 @@ _COLUMNS = Columns(
         "cron_next_ex": "next cron",
     },
     spare=frozenset({"stateless", "revision", "cron_next_ex"}),
-)
-
-_WORKER_COLUMNS = Columns(
-    {
-        "id": "id",
-        "status": "status",
-        "image": "image",
-        "cid": "container",
-        "create_time": "created",
-        "last_execution_time": "last execution",
-    },
-    spare=frozenset({"create_time"}),
 )
 
 #: attributes that a PUT puts back to their defaults when they are not sent
@@ -92,6 +80,13 @@ def _attribute_options(env_help: str) -> list[Callable[[Command], Command]]:
         click.option(
             "--cpus", type=click.FloatRange(min=0, min_open=True), help="CPUs per execution: 0.5."
         ),
+        click.option("--queue", help="Where its workers get their places."),
+        click.option(
+            "--hint",
+            "hints",
+            multiple=True,
+            help="'sync' keeps a worker ready; other words are yours. Name all at once.",
+        ),
         click.option("--log-ex", type=int, help="Seconds logs are kept."),
         click.option(
             "--cron",
@@ -117,11 +112,13 @@ def _body(options: Mapping[str, Any]) -> dict[str, Any]:
     """Name the given options as the API does."""
     names = (
         "name", "image", "description", "max_workers", "mem_limit", "log_ex", "privileged",
-        "cron_schedule", "cron_on",
+        "cron_schedule", "cron_on", "queue",
     )  # fmt: skip
     body = {name: options[name] for name in names if options.get(name) is not None}
     if options["cpus"] is not None:
         body["max_cpus"] = round(options["cpus"] * 1_000_000_000)
+    if options["hints"]:
+        body["hints"] = list(options["hints"])
     if options["env"]:
         body["default_environment"] = options["env"]
     return body
@@ -245,21 +242,3 @@ def delete(session: Session, actor: str) -> None:
     if session.printer.as_json:
         session.printer.json({"id": actor_id})
     session.printer.say(f"deleted {actor_id}")
-
-
-@click.command()
-@click.argument("actor")
-@client_options()
-def workers(session: Session, actor: str) -> None:
-    """List the workers of ACTOR and what they do."""
-    owner = session.find_actor(actor)
-    found = session.client.get(str(owner["id"]), "workers")
-    empty = "no workers; a message starts one"
-    if owner["status"] == "ERROR":
-        empty = "no workers"
-        reason = str(owner.get("status_message", "")).strip() or "no reason"
-        session.printer.say(
-            f"the actor is in ERROR ({reason}); no worker starts before an update, e.g."
-            f" `abaco actors update {actor} --force`"
-        )
-    session.printer.table(found, _WORKER_COLUMNS, empty=empty)

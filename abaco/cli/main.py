@@ -8,7 +8,7 @@ import sys
 import click
 
 import abaco
-from abaco.cli.actors import actors, workers
+from abaco.cli.actors import actors
 from abaco.cli.doctor import doctor
 from abaco.cli.messages import executions, halt, logs, send
 from abaco.cli.server import init, serve
@@ -16,6 +16,7 @@ from abaco.cli.session import target_options
 from abaco.cli.sharing import aliases, nonces
 from abaco.cli.state import state
 from abaco.cli.token import token
+from abaco.cli.workers import workers
 
 _HELP = """\
 Containers that answer messages.

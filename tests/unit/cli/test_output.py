@@ -6,7 +6,7 @@ import json
 import pytest
 from rich.console import Console
 
-from abaco.cli import actors, messages
+from abaco.cli import actors, messages, workers
 from abaco.cli.output import Columns, Printer, brief, cell
 
 
@@ -73,7 +73,7 @@ EXECUTION = {
 @pytest.mark.parametrize(
     ("item", "columns", "whole"),
     [
-        (WORKER, actors._WORKER_COLUMNS, ["id", "status"]),
+        (WORKER, workers._COLUMNS, ["id", "status"]),
         (ACTOR, actors._COLUMNS, ["id", "status"]),
         (EXECUTION, messages._COLUMNS, ["id", "status"]),
     ],
@@ -88,7 +88,7 @@ def test_tables_fit_80_columns_and_ids_stay_whole(item, columns, whole):
 
 
 def test_a_container_is_known_by_the_beginning_of_its_id():
-    lines = on_a_terminal(80, [WORKER], actors._WORKER_COLUMNS)
+    lines = on_a_terminal(80, [WORKER], workers._COLUMNS)
     assert "e4385f2417e5 " in lines[1]
     assert "000" not in "".join(lines)
 
@@ -99,7 +99,7 @@ def test_a_wide_terminal_shows_every_column():
 
 
 def test_programs_get_everything_unshortened(capsys):
-    Printer(as_json=False).table([WORKER], actors._WORKER_COLUMNS, empty="")
+    Printer(as_json=False).table([WORKER], workers._COLUMNS, empty="")
     heading, row = capsys.readouterr().out.splitlines()
     assert len(heading.split("\t")) == 6
     assert row.split("\t") == list(WORKER.values())
