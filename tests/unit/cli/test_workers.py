@@ -58,10 +58,10 @@ def test_queue_and_hints_of_a_new_actor(stub, run):
 
 
 def test_hints_given_replace_all_and_others_stay(stub, run):
-    stub.answer("GET", "/actors/a1", an_actor(hints=["old"], queue="special"))
-    stub.answer("PUT", "/actors/a1", an_actor())
-    assert run("actors", "update", "a1", "--hint", "sync").exit_code == 0
-    assert run("actors", "update", "a1", "--description", "d").exit_code == 0
+    stub.answer("GET", "/actors/a2", an_actor(id="a2", hints=["old"], queue="special"))
+    stub.answer("PUT", "/actors/a2", an_actor(id="a2"))
+    assert run("actors", "update", "a2", "--hint", "sync").exit_code == 0
+    assert run("actors", "update", "a2", "--description", "d").exit_code == 0
     bodies = [body for _, body in asked(stub, "PUT")]
     assert [body["hints"] for body in bodies] == [["sync"], ["old"]]
     assert {body["queue"] for body in bodies} == {"special"}
