@@ -17,6 +17,7 @@ from abaco.config import Settings
 from abaco.domain.health import CheckReport
 from abaco.errors import BackendError, ConfigError
 from abaco.logs import set_up_logs
+from abaco.operations.events import webhook_policy
 from abaco.operations.services import Services
 from abaco.ports.store import Stores
 from agents.crew import Crew, make_kit, start_crew
@@ -29,6 +30,7 @@ from backends.registry import find_stores
 from backends.system import RandomIds, SystemClock, hold_data_dir
 from backends.tokens.select import open_tokens
 from backends.vault import open_vault
+from backends.webhooks import HttpWebhookSender
 from handlers.routes import make_application
 from handlers.server import make_server, raise_file_limit
 
@@ -95,11 +97,15 @@ class App:
             engine_endpoint=self._engine_endpoint,
             bearer=self._stack.enter_context(open_tokens(settings, self._clock)),
         )
+        webhooks = HttpWebhookSender(
+            webhook_policy(self.services), settings.runtime.webhook_timeout
+        )
+        self._stack.push_async_callback(webhooks.close)
         self._stack.push_async_callback(self.supervisor.stop)
         for name, agent in opened.agents.items():
             self.supervisor.start(name, agent)
         kit = make_kit(self.services, opened.driver, identity=ImageUser(), tokens=NoTokens())
-        self._crew = start_crew(kit, self.services, self.supervisor, epoch)
+        self._crew = start_crew(kit, self.services, self.supervisor, epoch, webhooks)
         self._listen()
 
     def _engine_endpoint(self) -> str:

@@ -69,7 +69,6 @@ _TOKENS = "tokens for executions come in a later release"
 _MOUNTS = "mounts come in a later release"
 _USERS = "running as the owner's user comes in a later release"
 _LARGE = "binary messages and results come in a later release"
-_EVENTS = "links, webhooks and events come in a later release"
 _REGISTRIES = "registry credentials come in a later release"
 
 #: accepted now, effective once their feature is there
@@ -85,9 +84,6 @@ NOT_YET: tuple[LegacyKey, ...] = (
     *_keys("workers", _USERS, "actor_uid", "actor_gid", "actor_homedir"),
     *_keys("workers", _USERS, "<tenant>_actor_uid", "<tenant>_actor_gid"),
     *_keys("workers", _USERS, "<tenant>_actor_homedir"),
-    *_keys("web", _EVENTS, "emit_execution_started"),
-    *_keys("runtime", _EVENTS, "webhook_attempts", "webhook_timeout"),
-    *_keys("runtime", _EVENTS, "emit_started", "emit_error_completions"),
     *_keys("runtime", _TOKENS, "token_provider", "token_failure", "inject_nonce"),
     *_keys("runtime", _LARGE, "max_result_size", "large_results"),
     *_keys("runtime", _LARGE, "binary_transport", "oversize_message"),
@@ -102,6 +98,7 @@ RENAMED: dict[tuple[str, str], tuple[str, str]] = {
     ("docker", "dd"): ("engine", "docker_socket"),
     ("spawner", "docker_network"): ("engine", "network"),
     ("web", "results_ttl"): ("runtime", "results_ttl"),
+    ("web", "emit_execution_started"): ("runtime", "emit_started"),
     ("runtime", "sync_timeout"): ("web", "sync_timeout"),
 }
 

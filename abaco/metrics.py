@@ -42,3 +42,8 @@ MESSAGES = Gauge(
     "Messages by where they are; accepted is the sum of the others at any moment.",
     labelnames=("state",),
 )
+EVENTS = Counter(
+    "abaco_events",
+    "Steps of telling links and webhooks what happened: delivered, retried, given_up, dropped.",
+    labelnames=("type", "leg", "outcome"),
+)

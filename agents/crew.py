@@ -11,9 +11,11 @@ from abaco.metrics import QUEUE_PLACES, QUEUE_WAITING, QUEUE_WORKERS
 from abaco.operations.services import Services
 from abaco.ports.driver import Driver, PullPolicy
 from abaco.ports.identity import IdentityProvider, TokenProvider
+from abaco.ports.webhooks import WebhookSender
 from agents.autoscaler import TICK_S, Autoscaler
 from agents.cron import CronAgent
 from agents.engine import EngineWatch
+from agents.events import EventCourier
 from agents.health import HEALTH_INTERVAL_S, Health, Heartbeat
 from agents.images import ImageKeeper
 from agents.kit import Kit
@@ -81,7 +83,9 @@ def _make_slots(settings: Settings) -> Slots:
     return slots
 
 
-def start_crew(kit: Kit, services: Services, supervisor: Supervisor, epoch: int) -> Crew:
+def start_crew(
+    kit: Kit, services: Services, supervisor: Supervisor, epoch: int, webhooks: WebhookSender
+) -> Crew:
     """Start every agent under the supervisor. ``epoch`` is the one the process acquired."""
     spawner = Spawner(kit, services, supervisor)
     heartbeat = Heartbeat(kit, epoch)
@@ -95,6 +99,7 @@ def start_crew(kit: Kit, services: Services, supervisor: Supervisor, epoch: int)
         "heartbeat": heartbeat.run,
         "cron": CronAgent(services).run,
         "reaper": Periodic("reaper", REAPER_INTERVAL_S, Reaper(kit).round).run,
+        "events": EventCourier(services, supervisor, webhooks).run,
         "pulse": Pulse(services.clock).run,
     }
     for name, agent in agents.items():

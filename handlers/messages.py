@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from abaco.domain.event import MAX_HOPS
+from abaco.domain.webhook import read_hops
 from abaco.operations import messages, throttle
 from handlers.base import BaseHandler
 from handlers.intake_schemas import read_key
@@ -31,7 +35,8 @@ class MessagesHandler(BaseHandler):
     async def post(self, aid: str) -> None:
         """Accept a message; synchronous ones are answered with what came of it."""
         query = self.query()
-        post = read_message(self.body(), query)
+        hops = read_hops(self.request.headers, MAX_HOPS)
+        post = replace(read_message(self.body(), query), hops=hops)
         key = read_key(self.request.headers)
         is_synchronous = read_synchronous(query)
         throttle.spend(self.services, self.actor.key, 1)

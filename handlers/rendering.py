@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -16,6 +16,7 @@ from abaco.domain.health import AgentReport, CheckReport
 from abaco.domain.ids import ActorId
 from abaco.domain.nonce import Nonce
 from abaco.domain.permission import Level, ObjectKind
+from abaco.domain.times import time_text
 from abaco.domain.worker import Worker
 from abaco.operations.executions import ExecutionListing
 from abaco.operations.messages import Posted, PostedBatch
@@ -30,8 +31,7 @@ NO_EXIT_CODE = "undetermined"
 
 def render_time(time: datetime) -> str:
     """Write a time as UTC, ISO 8601 with three decimals and ``Z``."""
-    text = time.astimezone(UTC).isoformat(timespec="milliseconds")
-    return text.removesuffix("+00:00") + "Z"
+    return time_text(time)
 
 
 def render_actor(actor: Actor, case: Case) -> dict[str, Any]:

@@ -69,6 +69,7 @@ class ActorRequest(RequestModel):
     token: fields.Boolean | None = None
     link: fields.Text | None = None
     webhook: fields.Text | None = None
+    webhook_secret: fields.Text | None = None
     hints: fields.Texts | None = None
     privileged: fields.Boolean | None = None
     max_workers: fields.Integer | None = None

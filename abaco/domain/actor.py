@@ -53,6 +53,8 @@ class ActorDefinition:
     Units: ``mem_limit`` is engine memory syntax (``3g``, ``-1`` none); ``max_cpus`` is
     nano-CPUs (1000000000 = one CPU, ``-1`` none); ``log_ex`` is seconds.
     ``token`` is a bool when sent by a client, the configured text when defaulted.
+    ``webhook_secret`` is sealed and only ever written: stores never give it out with an actor.
+    None leaves the one that is stored, "" removes it.
     """
 
     image: str
@@ -63,6 +65,7 @@ class ActorDefinition:
     token: bool | str = "false"  # noqa: S105 - a switch, not a secret
     link: str = ""
     webhook: str = ""
+    webhook_secret: str | None = field(default=None, repr=False)
     hints: tuple[str, ...] = ()
     privileged: bool = False
     max_workers: int | None = None

@@ -31,6 +31,7 @@ class Message:
         username: Sender shown to the container.
         jwt_header: Name of the header that authenticated the sender, if one did.
         revision: The actor's revision when the message was accepted.
+        hops: Events on the way to this message; 0 when a client sent it of its own accord.
         seq: Place in the actor's mailbox, given by the store; 0 before that.
 
     """
@@ -46,6 +47,7 @@ class Message:
     environment: Mapping[str, str] = field(default_factory=dict)
     jwt_header: str | None = None
     revision: int = 1
+    hops: int = 0
     seq: int = 0
     state: MessageState = MessageState.QUEUED
     lease_owner: WorkerId | None = None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 
-from abaco.domain.actor import Actor, ActorKey, ActorStatus
+from abaco.domain.actor import Actor, ActorDefinition, ActorKey, ActorStatus
 from abaco.domain.caller import Caller
 from abaco.domain.execution import (
     Execution,
@@ -18,6 +19,7 @@ from abaco.domain.permission import Level, ObjectKind
 from abaco.errors import ConflictError, NotFoundError
 from abaco.operations.cron import decide
 from abaco.operations.definition import ActorDraft, define
+from abaco.operations.events import check_link, webhook_policy
 from abaco.operations.services import Services
 from abaco.operations.workers import request_worker
 from abaco.ports.notices import Subscription, Topic
@@ -46,12 +48,7 @@ async def register(services: Services, caller: Caller, draft: ActorDraft) -> Act
         id=ActorId(services.ids.new_id()),
         owner=caller.user,
         api_server=caller.api_server,
-        definition=define(
-            draft,
-            caller,
-            default_token=_default_token(services, caller),
-            queues=services.settings.web.all_queues,
-        ),
+        definition=await _define(services, caller, draft),
         create_time=now,
         last_update_time=now,
         cron=cron.apply(None) if cron else None,
@@ -97,13 +94,7 @@ async def update(
     now = services.clock.now()
     for _ in range(UPDATE_ATTEMPTS):
         cron = decide(draft, present.cron, now)
-        definition = define(
-            draft,
-            caller,
-            default_token=_default_token(services, caller),
-            queues=services.settings.web.all_queues,
-            previous=present.definition,
-        )
+        definition = await _define(services, caller, draft, present.definition)
         try:
             actor = await services.stores.actors.update(
                 present.key,
@@ -202,5 +193,22 @@ async def _halt_if_running(services: Services, execution: Execution) -> None:
     services.notices.publish(Topic.HALT, execution.key)
 
 
-def _default_token(services: Services, caller: Caller) -> str:
-    return str(services.settings.web.for_tenant("default_token", caller.tenant))
+async def _define(
+    services: Services,
+    caller: Caller,
+    draft: ActorDraft,
+    previous: ActorDefinition | None = None,
+) -> ActorDefinition:
+    """Make the definition, its secret sealed, and check what a draft alone does not tell."""
+    definition = define(
+        draft,
+        caller,
+        default_token=str(services.settings.web.for_tenant("default_token", caller.tenant)),
+        queues=services.settings.web.all_queues,
+        previous=previous,
+    )
+    await check_link(services, caller, definition.link)
+    if definition.webhook:
+        webhook_policy(services).check(definition.webhook)
+    secret = draft.webhook_secret
+    return replace(definition, webhook_secret=services.vault.encrypt(secret) if secret else secret)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from abaco.domain.actor import DEFAULT_QUEUE, ActorDefinition
@@ -11,6 +11,7 @@ from abaco.domain.caller import Caller
 from abaco.domain.context import check_environment, is_reserved, python_text
 from abaco.domain.image import check_image
 from abaco.domain.limits import parse_memory
+from abaco.domain.webhook import check_secret
 from abaco.errors import InvalidInputError, TooLargeError
 
 ACTOR_TYPES = ("none", "bin", "json")
@@ -34,9 +35,6 @@ PRIVILEGED_ATTRIBUTES = (
     "use_container_uid",
 )
 
-#: attributes of the interface whose function this release does not have
-UNAVAILABLE_ATTRIBUTES = ("link", "webhook")
-
 _FORBIDDEN_IN_HINTS = frozenset("\"'{}[]")
 
 
@@ -52,6 +50,7 @@ class ActorDraft:
     token: bool | None = None
     link: str | None = None
     webhook: str | None = None
+    webhook_secret: str | None = field(default=None, repr=False)
     hints: tuple[str, ...] | None = None
     privileged: bool | None = None
     max_workers: int | None = None
@@ -107,6 +106,8 @@ def define(
         stateless=stateless,
         type=draft.type or "none",
         token=default_token if draft.token is None else draft.token,
+        link=draft.link or "",
+        webhook=draft.webhook or "",
         hints=draft.hints or (),
         privileged=bool(draft.privileged),
         max_workers=draft.max_workers,
@@ -120,10 +121,7 @@ def define(
 
 
 def _check_rights(draft: ActorDraft, caller: Caller) -> None:
-    """Refuse privileged attributes of others, and attributes that would do nothing."""
-    for name in UNAVAILABLE_ATTRIBUTES:
-        if getattr(draft, name):
-            raise InvalidInputError("this release of Abaco does not support it yet", field=name)
+    """Refuse privileged attributes of others."""
     if caller.is_privileged:
         return
     for name in PRIVILEGED_ATTRIBUTES:
@@ -138,6 +136,8 @@ def _check_values(draft: ActorDraft) -> None:
         raise InvalidInputError(f"at most {MAX_NAME_LENGTH} characters", field="name")
     if draft.type and draft.type not in ACTOR_TYPES:
         raise InvalidInputError(f"must be one of {', '.join(ACTOR_TYPES)}", field="type")
+    if draft.webhook_secret:
+        check_secret(draft.webhook_secret)
     if draft.mem_limit is not None:
         parse_memory(draft.mem_limit)
     _check_integer("max_workers", draft.max_workers, least=1)

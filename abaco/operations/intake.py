@@ -30,11 +30,18 @@ _ANY_WORKER = WorkerId("0" * 16)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Post:
-    """What a client posted. ``environment`` holds the query parameters in order."""
+    """What a client posted.
+
+    Attributes:
+        environment: The query parameters in order.
+        hops: Events that lie behind it, when the client is a webhook of ours.
+
+    """
 
     body: Any
     content_type: str
     environment: Mapping[str, str]
+    hops: int = 0
 
 
 def make(services: Services, caller: Caller, actor: Actor, posted: Post) -> Submission:
@@ -65,6 +72,7 @@ def make(services: Services, caller: Caller, actor: Actor, posted: Post) -> Subm
         api_server=caller.api_server,
         jwt_header=caller.jwt_header,
         revision=actor.revision,
+        hops=posted.hops,
         enqueued_at=now,
     )
     try:

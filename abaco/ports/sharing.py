@@ -53,7 +53,8 @@ class AliasStore(Protocol):
     async def insert(self, alias: Alias) -> None:
         """Add an alias and, in the same step, grant its owner UPDATE on it.
 
-        Raises ConflictError when the name is taken, NotFoundError when the actor is absent.
+        Raises ConflictError when the name is taken, NotFoundError when the actor is absent,
+        InvalidInputError when an actor would be linked to itself by it, however indirectly.
         """
 
     @abstractmethod
@@ -62,7 +63,10 @@ class AliasStore(Protocol):
 
     @abstractmethod
     async def repoint(self, key: AliasKey, actor_id: ActorId) -> Alias:
-        """Let it point to another actor. Raises NotFoundError when one of the two is absent."""
+        """Let it point to another actor.
+
+        Raises NotFoundError when one of the two is absent, InvalidInputError as ``insert`` does.
+        """
 
     @abstractmethod
     async def list_aliases(self, tenant: Tenant) -> list[Alias]:

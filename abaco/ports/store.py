@@ -31,6 +31,7 @@ from abaco.domain.worker import Worker, WorkerKey, WorkerStatus
 from abaco.ports.configs import ConfigStore
 from abaco.ports.cron import CronStore
 from abaco.ports.intake import Intake
+from abaco.ports.outbox import Outbox
 from abaco.ports.sharing import AliasStore, NonceStore, PermissionStore
 from abaco.ports.vault import SealedStore
 
@@ -42,7 +43,8 @@ class ActorStore(Protocol):
     async def insert(self, actor: Actor) -> None:
         """Add an actor and, in the same step, grant its owner UPDATE on it.
 
-        Raises ConflictError when the key exists.
+        Raises ConflictError when the key exists, InvalidInputError naming ``link`` when the
+        actor would be linked to itself, however indirectly.
         """
 
     @abstractmethod
@@ -80,7 +82,8 @@ class ActorStore(Protocol):
         With ``new_revision`` also, in the same step, revision + 1 and status SUBMITTED.
         ``cron`` is applied to the schedule there is then; without it that stays as it is.
         Leaves state, owner, create_time alone. Raises ConflictError when SHUTTING_DOWN, or
-        ``expect_revision`` is given and not the present one.
+        ``expect_revision`` is given and not the present one; InvalidInputError as ``insert``
+        does.
         """
 
     @abstractmethod
@@ -415,8 +418,10 @@ class Stores:
     nonces: NonceStore
     cron: CronStore
     configs: ConfigStore
+    outbox: Outbox
+    webhook_secrets: SealedStore
 
     @property
     def sealed(self) -> tuple[SealedStore, ...]:
         """All that keep ciphertexts; a rotation of the keys goes through them."""
-        return (self.configs,)
+        return (self.configs, self.webhook_secrets)

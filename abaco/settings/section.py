@@ -53,6 +53,11 @@ class Section(BaseModel):
         everybody = getattr(self, self.tenant_forms[ending])
         return self._tenant_values.get((fold_tenant(tenant), ending), everybody)
 
+    def every_value(self, ending: str) -> list[Any]:
+        """Return the value for everybody, and those of single tenants."""
+        own = [value for (_, form), value in self._tenant_values.items() if form == ending]
+        return [getattr(self, self.tenant_forms[ending]), *own]
+
     @model_validator(mode="wrap")
     @classmethod
     def _take_tenant_keys(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:

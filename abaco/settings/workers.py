@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from abaco.domain.actor import DEFAULT_QUEUE
+from abaco.domain.webhook import WebhookPolicy
 from abaco.settings.queues import COUNTS, NAMES, QueueCounts, QueueNames
 from abaco.settings.section import Section
 
@@ -141,6 +142,32 @@ class RuntimeSettings(Section):
     )
     image_pull_timeout: int = Field(1800, ge=1, description="Seconds a pull may take.")
     max_parallel_pulls: int = Field(2, ge=1, description="Pulls at the same time.")
+    emit_started: bool = Field(
+        False,
+        description="Tell links and webhooks when an execution starts, too. Also read as [web]"
+        " emit_execution_started.",
+    )
+    emit_error_completions: bool = Field(
+        True, description="Tell links and webhooks of executions that end in ERROR, too."
+    )
+    webhook_attempts: int = Field(
+        5, ge=1, description="Requests made for one event before its webhook is given up."
+    )
+    webhook_backoff: float = Field(
+        2.0,
+        gt=0,
+        description="Seconds, more or less, before the second request; they double each time.",
+    )
+    webhook_timeout: float = Field(
+        10.0, gt=0, description="Seconds a webhook's receiver has to answer."
+    )
+    webhook_allow: str = Field(
+        "",
+        description="Receivers that need not have a public address: host names, addresses and"
+        " networks (10.1.0.0/16) with commas between. Messages inboxes of this server need not"
+        " be named.",
+        json_schema_extra={"allowed": "names, addresses and networks, or nothing"},
+    )
     stop_grace: int = Field(
         10, ge=0, description="Seconds between SIGTERM and SIGKILL when an execution is stopped."
     )
@@ -162,3 +189,9 @@ class RuntimeSettings(Section):
         description="What becomes of a slot whose predecessor's execution has not ended. queue: its"
         " message waits behind it; skip: it is passed over.",
     )
+
+    @field_validator("webhook_allow")
+    @classmethod
+    def _check_webhook_allow(cls, text: str) -> str:
+        WebhookPolicy.read(text, ())
+        return text

@@ -13,6 +13,7 @@ from abaco.domain.caller import ALL_ROLE, Caller
 from abaco.domain.execution import FINAL, Execution, ExecutionKey
 from abaco.operations import actors, messages
 from abaco.operations.definition import ActorDraft
+from abaco.operations.events import webhook_policy
 from abaco.operations.services import Services
 from abaco.ports.driver import Driver
 from abaco.ports.notices import Topic
@@ -26,6 +27,7 @@ from backends.identity import ImageUser, NoTokens
 from backends.stores.memory import open_stores
 from backends.system import RandomIds, SystemClock
 from backends.vault import ephemeral_vault
+from backends.webhooks import HttpWebhookSender
 from tests.support.records import API_SERVER, OWNER, TENANT
 
 #: longest a story may take before it counts as stuck
@@ -70,13 +72,16 @@ class House:
         )
         self._epoch = await self.stores.instance.acquire("house", clock.now(), 20)
         self.supervisor = Supervisor(clock)
+        timeout_s = self.settings.runtime.webhook_timeout
+        self._webhooks = HttpWebhookSender(webhook_policy(self.services), timeout_s)
         driver = self._wrap_driver(ScriptedDriver(self.engine))
         kit = make_kit(self.services, driver, identity=ImageUser(), tokens=NoTokens())
-        self.crew = start_crew(kit, self.services, self.supervisor, self._epoch)
+        self.crew = start_crew(kit, self.services, self.supervisor, self._epoch, self._webhooks)
 
     async def crash(self) -> None:
         """End every agent between two of its steps, as a killed process would."""
         await self.supervisor.stop()
+        await self._webhooks.close()
 
     async def register(self, image: str = "abaco_test", **fields: Any) -> Actor:
         return await actors.register(self.services, CALLER, ActorDraft(image=image, **fields))

@@ -14,6 +14,7 @@ from abaco.domain.actor import Actor, ActorDefinition, ActorKey
 from abaco.domain.actor_config import ActorConfig
 from abaco.domain.alias import Alias
 from abaco.domain.cron import Cron
+from abaco.domain.event import Event, EventType
 from abaco.domain.execution import Execution, ExecutionKey, ExecutionStatus, Outcome
 from abaco.domain.ids import ActorId, ExecutionId, Tenant, WorkerId, encode_id
 from abaco.domain.message import Message
@@ -228,3 +229,25 @@ def execution_key(actor: ActorKey, name: str) -> ExecutionKey:
 def worker_key(actor: ActorKey, name: str) -> WorkerKey:
     """Name a worker that need not exist."""
     return WorkerKey(actor.tenant, actor.id, WorkerId(name))
+
+
+def an_event(**fields: Any) -> Event:
+    """Build an event of an actor that became READY; both legs wait as far as there are any."""
+    defaults: dict[str, Any] = {
+        "tenant": TENANT,
+        "actor_id": ActorId(new_id()),
+        "seq": 1,
+        "type": EventType.ACTOR_READY,
+        "time": NOON,
+        "details": {"status_message": " "},
+        "api_server": API_SERVER,
+        "link": "",
+        "webhook": "",
+        "next_attempt_at": NOON,
+    }
+    values = {**defaults, **fields}
+    waits = {
+        "is_link_waiting": bool(values["link"]),
+        "is_webhook_waiting": bool(values["webhook"]),
+    }
+    return Event(**{**waits, **values})

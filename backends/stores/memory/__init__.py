@@ -8,11 +8,13 @@ from contextlib import asynccontextmanager
 from abaco.config import Settings
 from abaco.ports.clock import Clock
 from abaco.ports.store import Stores
+from backends.stores.event_rules import policy_of
 from backends.stores.memory.actors import MemoryActors, MemoryWorkers
 from backends.stores.memory.configs import MemoryConfigs
 from backends.stores.memory.cron import MemoryCron
 from backends.stores.memory.intake import MemoryIntake
 from backends.stores.memory.mailbox import MemoryExecutions, MemoryMailbox
+from backends.stores.memory.outbox import MemoryOutbox, MemoryWebhookSecrets
 from backends.stores.memory.output import MemoryInstance, MemoryLogs, MemoryResults
 from backends.stores.memory.sharing import MemoryAliases, MemoryNonces, MemoryPermissions
 from backends.stores.memory.state import State
@@ -20,11 +22,12 @@ from backends.stores.memory.state import State
 
 @asynccontextmanager
 async def open_stores(settings: Settings, clock: Clock) -> AsyncIterator[Stores]:
-    """Open an empty store. No setting matters to it."""
-    state = State(clock)
+    """Open an empty store. Of the settings only those about events matter to it."""
+    state = State(clock, policy_of(settings))
+    mailbox = MemoryMailbox(state)
     yield Stores(
         actors=MemoryActors(state),
-        mailbox=MemoryMailbox(state),
+        mailbox=mailbox,
         intake=MemoryIntake(state),
         executions=MemoryExecutions(state),
         workers=MemoryWorkers(state),
@@ -36,4 +39,6 @@ async def open_stores(settings: Settings, clock: Clock) -> AsyncIterator[Stores]
         nonces=MemoryNonces(state),
         cron=MemoryCron(state),
         configs=MemoryConfigs(state),
+        outbox=MemoryOutbox(state, mailbox),
+        webhook_secrets=MemoryWebhookSecrets(state),
     )

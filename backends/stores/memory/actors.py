@@ -12,8 +12,10 @@ from abaco.domain.cron import CronChange
 from abaco.domain.ids import Tenant
 from abaco.domain.permission import Level
 from abaco.domain.worker import VIABLE, Worker, WorkerKey, WorkerStatus
+from abaco.errors import InvalidInputError
 from abaco.ports.store import ActorStore, WorkerStore
 from backends.stores import rules
+from backends.stores.event_rules import check_links
 from backends.stores.memory.state import State, copy_actor
 
 
@@ -38,11 +40,28 @@ class MemoryActors(ActorStore):
         self._state.actors[actor.key] = copy_actor(actor)
         return copy_actor(actor)
 
+    def _put_defined(self, actor: Actor) -> Actor:
+        """Store an actor whose definition is new, its secret apart, unless links lead back."""
+        secret = actor.definition.webhook_secret
+        bare = replace(actor, definition=replace(actor.definition, webhook_secret=None))
+        previous = self._state.actors.get(actor.key)
+        stored = self._put(bare)
+        try:
+            check_links(actor.key, self._state.follow_link, field="link")
+        except InvalidInputError:
+            if previous is None:
+                del self._state.actors[actor.key]
+            else:
+                self._put(previous)
+            raise
+        self._state.keep_secret(actor.key, secret)
+        return stored
+
     async def insert(self, actor: Actor) -> None:
         """Add an actor."""
         if actor.key in self._state.actors:
             raise rules.already_exists("an actor", actor.id)
-        self._put(actor)
+        self._put_defined(actor)
         self._state.permissions[actor.key.shared] = {actor.owner: Level.UPDATE}
 
     async def get(self, key: ActorKey) -> Actor:
@@ -85,7 +104,7 @@ class MemoryActors(ActorStore):
         """Replace the definition."""
         actor = self._open_actor(key)
         rules.check_expected("the revision", actor.revision, expect_revision)
-        return self._put(
+        return self._put_defined(
             replace(
                 actor,
                 definition=definition,
@@ -111,6 +130,7 @@ class MemoryActors(ActorStore):
         if actor.status not in expect or revision not in (None, actor.revision):
             return False
         self._put(replace(actor, status=status, status_message=message))
+        self._state.announce(key, self._state.policy.of_status(actor.status, status, message))
         return True
 
     async def set_state(
@@ -126,6 +146,7 @@ class MemoryActors(ActorStore):
         state = self._state
         state.drop_queued(key, rules.deletion(state.clock.now()))
         state.actors.pop(key, None)
+        state.forget_secret(key)
         state.workers.pop(key, None)
         state.drop_receipts(key)
         state.unshare(key.shared)

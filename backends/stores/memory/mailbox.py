@@ -103,6 +103,8 @@ class MemoryMailbox(Mailbox):
         worker = self._state.find_worker(WorkerKey(key.tenant, key.actor_id, run.worker_id))
         if worker is not None:
             self._state.put_worker(replace(worker, container_id=container_id))
+        hops = self._state.boxes[key.actor].messages[self._state.seqs[key]].hops
+        self._state.announce(key.actor, self._state.policy.of_start(key.id), hops)
         return True
 
     async def finalize(

@@ -11,8 +11,10 @@ from abaco.domain.alias import Alias, AliasKey
 from abaco.domain.ids import ActorId, Tenant
 from abaco.domain.nonce import UNLIMITED, Nonce, NonceId
 from abaco.domain.permission import Level, ObjectKey, ObjectKind, effective_level
+from abaco.errors import InvalidInputError
 from abaco.ports.sharing import AliasStore, NonceStore, PermissionStore
 from backends.stores import rules, sharing_rules
+from backends.stores.event_rules import check_links
 from backends.stores.memory.state import State
 
 
@@ -61,7 +63,7 @@ class MemoryAliases(AliasStore):
         if alias.key in self._state.aliases:
             raise rules.already_exists("an alias", alias.alias)
         self._state.check_shared(alias.actor.shared)
-        self._state.aliases[alias.key] = alias
+        self._put(alias)
         self._state.permissions[alias.shared] = {alias.owner: Level.UPDATE}
 
     async def get(self, key: AliasKey) -> Alias:
@@ -72,8 +74,21 @@ class MemoryAliases(AliasStore):
         """Let it point to another actor."""
         alias = replace(self._alias(key), actor_id=actor_id)
         self._state.check_shared(alias.actor.shared)
-        self._state.aliases[key] = alias
+        self._put(alias)
         return alias
+
+    def _put(self, alias: Alias) -> None:
+        """Store an alias, unless links lead from its actor back to it."""
+        previous = self._state.aliases.get(alias.key)
+        self._state.aliases[alias.key] = alias
+        try:
+            check_links(alias.actor, self._state.follow_link, field="actor_id")
+        except InvalidInputError:
+            if previous is None:
+                del self._state.aliases[alias.key]
+            else:
+                self._state.aliases[alias.key] = previous
+            raise
 
     async def list_aliases(self, tenant: Tenant) -> list[Alias]:
         """Return the tenant's aliases, by (create_time, alias)."""

@@ -14,14 +14,16 @@ from datetime import datetime
 from abaco.domain.actor import Actor, ActorKey
 from abaco.domain.actor_config import ActorConfig, ConfigKey, without_actor
 from abaco.domain.alias import Alias, AliasKey
+from abaco.domain.event import Event, EventPolicy, Happening
 from abaco.domain.execution import FINAL, Execution, ExecutionKey, Outcome
-from abaco.domain.ids import ExecutionId, Tenant, WorkerId
+from abaco.domain.ids import ActorId, ExecutionId, Tenant, WorkerId
 from abaco.domain.message import Message
 from abaco.domain.nonce import Nonce, NonceId
 from abaco.domain.permission import Level, ObjectKey
 from abaco.domain.worker import Worker, WorkerKey, WorkerStatus
 from abaco.ports.clock import Clock
 from abaco.ports.store import Counters
+from backends.stores.event_rules import fresh_event
 from backends.stores.rules import copy_json
 from backends.stores.sharing_rules import no_object
 
@@ -31,6 +33,7 @@ class Box:
     """One actor's mailbox and totals. Outlives the actor, as its executions do."""
 
     last_seq: int = 0
+    last_event: int = 0
     #: every row, by seq
     messages: dict[int, Message] = field(default_factory=dict)
     #: heap of the queued rows' seqs
@@ -94,6 +97,7 @@ class State:
     """Everything the store holds."""
 
     clock: Clock
+    policy: EventPolicy = field(default_factory=EventPolicy)
     actors: dict[ActorKey, Actor] = field(default_factory=dict)
     boxes: dict[ActorKey, Box] = field(default_factory=dict)
     executions: defaultdict[ActorKey, dict[ExecutionId, Execution]] = field(
@@ -115,6 +119,9 @@ class State:
     #: queued messages of all actors of a tenant
     waiting: Counter[Tenant] = field(default_factory=Counter)
     configs: dict[ConfigKey, ActorConfig] = field(default_factory=dict)
+    #: by seq, in order; an actor without events has no entry
+    events: dict[ActorKey, dict[int, Event]] = field(default_factory=dict)
+    webhook_secrets: dict[ActorKey, str] = field(default_factory=dict)
     counters: Counters = field(
         default_factory=lambda: Counters(accepted=0, queued=0, leased=0, final=0)
     )
@@ -166,7 +173,8 @@ class State:
         own = replace(outcome, final_state=copy_json(outcome.final_state))
         self.put_execution(replace(execution, status=outcome.status, outcome=own))
         box = self.boxes[execution.key.actor]
-        del box.messages[self.seqs.pop(execution.key)]
+        message = box.messages.pop(self.seqs.pop(execution.key))
+        self.announce(message.actor, self.policy.of_end(execution.id, outcome), message.hops)
         box.cpu_ns += outcome.cpu_ns
         box.io_bytes += outcome.io_bytes
         box.runtime_ms += outcome.runtime_ms
@@ -197,6 +205,53 @@ class State:
                     last_execution_time=now or worker.last_execution_time,
                 )
             )
+
+    def announce(self, key: ActorKey, happening: Happening | None, hops: int = 0) -> None:
+        """Write an event if it is one and the actor has somebody to tell it to.
+
+        ``hops`` is that of the message that caused it.
+        """
+        actor = self.actors.get(key)
+        if actor is None or happening is None:
+            return
+        link, webhook = actor.definition.link, actor.definition.webhook
+        if not (link or webhook):
+            return
+        box = self.boxes.setdefault(key, Box())
+        box.last_event += 1
+        self.events.setdefault(key, {})[box.last_event] = fresh_event(
+            key,
+            box.last_event,
+            happening,
+            api_server=actor.api_server,
+            link=link,
+            webhook=webhook,
+            hops=hops + 1,
+            now=self.clock.now(),
+        )
+
+    def keep_secret(self, key: ActorKey, secret: str | None) -> None:
+        """Store, keep (None) or remove ("") what an actor's webhook is signed with."""
+        if secret:
+            self.webhook_secrets[key] = secret
+        elif secret is not None:
+            self.webhook_secrets.pop(key, None)
+
+    def forget_secret(self, key: ActorKey) -> None:
+        """Drop the secret of an actor that is gone and has no events left."""
+        if key not in self.actors and key not in self.events:
+            self.webhook_secrets.pop(key, None)
+
+    def follow_link(self, key: ActorKey) -> ActorKey | None:
+        """Return whom an actor's link leads to."""
+        actor = self.actors.get(key)
+        if actor is None or not actor.definition.link:
+            return None
+        named = ActorKey(key.tenant, ActorId(actor.definition.link))
+        if named in self.actors:
+            return named
+        alias = self.aliases.get(AliasKey(key.tenant, actor.definition.link))
+        return None if alias is None else alias.actor
 
     def check_shared(self, key: ObjectKey) -> None:
         """Raise NotFoundError unless the object has a map of permissions, that is: exists."""

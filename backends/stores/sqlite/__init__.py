@@ -8,18 +8,22 @@ from contextlib import asynccontextmanager
 from abaco.config import Settings
 from abaco.ports.clock import Clock
 from abaco.ports.store import Stores
+from backends.stores.event_rules import policy_of
 from backends.stores.sqlite.actors import SqliteActors
 from backends.stores.sqlite.aliases import SqliteAliases
 from backends.stores.sqlite.configs import SqliteConfigs
 from backends.stores.sqlite.cron import SqliteCron
-from backends.stores.sqlite.database import open_database
+from backends.stores.sqlite.database import Database, open_database
+from backends.stores.sqlite.events import EventWriter
 from backends.stores.sqlite.executions import SqliteExecutions
 from backends.stores.sqlite.instance import SqliteInstance
 from backends.stores.sqlite.intake import SqliteIntake
 from backends.stores.sqlite.logs import SqliteLogs, SqliteResults
 from backends.stores.sqlite.mailbox import SqliteMailbox
 from backends.stores.sqlite.nonces import SqliteNonces
+from backends.stores.sqlite.outbox import SqliteOutbox
 from backends.stores.sqlite.permissions import SqlitePermissions
+from backends.stores.sqlite.webhook_secrets import SqliteWebhookSecrets
 from backends.stores.sqlite.workers import SqliteWorkers
 
 
@@ -34,18 +38,26 @@ async def open_stores(settings: Settings, clock: Clock) -> AsyncIterator[Stores]
 
     """
     async with open_database(settings.database_path, settings.store.timeout_s) as database:
-        yield Stores(
-            actors=SqliteActors(database, clock),
-            mailbox=SqliteMailbox(database, clock),
-            intake=SqliteIntake(database),
-            executions=SqliteExecutions(database),
-            workers=SqliteWorkers(database),
-            logs=SqliteLogs(database, clock),
-            results=SqliteResults(database),
-            instance=SqliteInstance(database),
-            permissions=SqlitePermissions(database),
-            aliases=SqliteAliases(database),
-            nonces=SqliteNonces(database),
-            cron=SqliteCron(database),
-            configs=SqliteConfigs(database),
-        )
+        yield make_stores(database, settings, clock)
+
+
+def make_stores(database: Database, settings: Settings, clock: Clock) -> Stores:
+    """Build every store over one database."""
+    events = EventWriter(policy_of(settings), clock)
+    return Stores(
+        actors=SqliteActors(database, clock, events),
+        mailbox=SqliteMailbox(database, clock, events),
+        intake=SqliteIntake(database),
+        executions=SqliteExecutions(database),
+        workers=SqliteWorkers(database),
+        logs=SqliteLogs(database, clock),
+        results=SqliteResults(database),
+        instance=SqliteInstance(database),
+        permissions=SqlitePermissions(database),
+        aliases=SqliteAliases(database),
+        nonces=SqliteNonces(database),
+        cron=SqliteCron(database),
+        configs=SqliteConfigs(database),
+        outbox=SqliteOutbox(database),
+        webhook_secrets=SqliteWebhookSecrets(database),
+    )

@@ -18,6 +18,7 @@ from backends.stores.sqlite.config_entries import unlist
 from backends.stores.sqlite.counts import drop_queued
 from backends.stores.sqlite.cron_rows import CRON_COLUMNS, cron_values
 from backends.stores.sqlite.database import Database
+from backends.stores.sqlite.events import EventWriter, refuse_cycle
 from backends.stores.sqlite.permissions import begin_map
 from backends.stores.sqlite.rows import (
     IF_ABSENT,
@@ -28,10 +29,12 @@ from backends.stores.sqlite.rows import (
     insert_sql,
     to_actor,
 )
+from backends.stores.sqlite.webhook_secrets import forget_secret, keep_secret
 
 _COLUMNS = (
-    "tenant", "id", "owner", "api_server", "definition", "create_time", "last_update_time",
-    "status", "status_message", "revision", "state", "state_version", *CRON_COLUMNS,
+    "tenant", "id", "owner", "api_server", "definition", "link", "webhook", "create_time",
+    "last_update_time", "status", "status_message", "revision", "state", "state_version",
+    *CRON_COLUMNS,
 )  # fmt: skip
 _INSERT = insert_sql("actors", _COLUMNS, on_conflict=IF_ABSENT)
 
@@ -42,9 +45,10 @@ _OWN_TABLES = ("logs", "log_chunks", "results")
 class SqliteActors(ActorStore):
     """Actors as rows."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, events: EventWriter) -> None:
         self._database = database
         self._clock = clock
+        self._events = events
 
     async def insert(self, actor: Actor) -> None:
         """Add an actor."""
@@ -84,10 +88,14 @@ class SqliteActors(ActorStore):
             "tenant": key.tenant,
             "id": key.id,
             "definition": definition_text(definition),
+            "link": definition.link,
+            "webhook": definition.webhook,
             "now": rules.to_micros(now),
             "step": int(new_revision),
         }
-        return await self._database.write(_update, key, change, expect_revision, cron)
+        return await self._database.write(
+            _update, key, change, expect_revision, cron, definition.webhook_secret
+        )
 
     async def set_status(
         self,
@@ -99,7 +107,9 @@ class SqliteActors(ActorStore):
         revision: int | None = None,
     ) -> bool:
         """Compare-and-set the status and its message."""
-        return await self._database.write(_set_status, key, status, message, expect, revision)
+        return await self._database.write(
+            _set_status, key, status, message, expect, revision, self._events
+        )
 
     async def set_state(
         self, key: ActorKey, state: Any, *, expect_version: int | None = None
@@ -110,7 +120,7 @@ class SqliteActors(ActorStore):
 
     async def delete(self, key: ActorKey) -> None:
         """Remove the actor and all that is only its own."""
-        await self._database.write(_delete, key, self._clock.now())
+        await self._database.write(_delete, key, self._clock.now(), self._events)
 
 
 def _find(connection: sqlite3.Connection, key: ActorKey) -> Actor | None:
@@ -144,6 +154,8 @@ def _insert(connection: sqlite3.Connection, actor: Actor, values: Values) -> Non
     connection.execute(
         "INSERT INTO mailboxes (tenant, actor_id) VALUES (?, ?) ON CONFLICT DO NOTHING", actor.key
     )
+    refuse_cycle(connection, actor.key, field="link")
+    keep_secret(connection, actor.key, actor.definition.webhook_secret)
     begin_map(connection, actor.key.shared, actor.owner)
 
 
@@ -182,12 +194,14 @@ def _update(
     change: Values,
     expect_revision: int | None,
     cron: CronChange | None,
+    secret: str | None,
 ) -> Actor:
     actor = _get_open(connection, key)
     rules.check_expected("the revision", actor.revision, expect_revision)
     connection.execute(
         """
-        UPDATE actors SET definition = :definition, last_update_time = :now, status_message = '',
+        UPDATE actors SET definition = :definition, link = :link, webhook = :webhook,
+            last_update_time = :now, status_message = '',
             revision = revision + :step, status = iif(:step, 'SUBMITTED', status)
         WHERE tenant = :tenant AND id = :id
         """,
@@ -195,6 +209,8 @@ def _update(
     )
     if cron is not None:
         _set_cron(connection, key, cron.apply(actor.cron))
+    refuse_cycle(connection, key, field="link")
+    keep_secret(connection, key, secret)
     return get_actor(connection, key)
 
 
@@ -213,6 +229,7 @@ def _set_status(
     message: str,
     expect: Collection[ActorStatus],
     revision: int | None,
+    events: EventWriter,
 ) -> bool:
     row = first(
         connection.execute("SELECT status, revision FROM actors WHERE tenant = ? AND id = ?", key)
@@ -225,6 +242,7 @@ def _set_status(
         "UPDATE actors SET status = ?, status_message = ? WHERE tenant = ? AND id = ?",
         (str(status), message, *key),
     )
+    events.status_changed(connection, key, ActorStatus(row["status"]), status, message)
     return True
 
 
@@ -241,8 +259,10 @@ def _set_state(
     return get_actor(connection, key)
 
 
-def _delete(connection: sqlite3.Connection, key: ActorKey, now: datetime) -> None:
-    drop_queued(connection, key, rules.deletion(now))
+def _delete(
+    connection: sqlite3.Connection, key: ActorKey, now: datetime, events: EventWriter
+) -> None:
+    drop_queued(connection, key, rules.deletion(now), events)
     drop_aliases(connection, key)
     unshare(connection, key.shared)
     unlist(connection, key.tenant, key.id)
@@ -252,3 +272,4 @@ def _delete(connection: sqlite3.Connection, key: ActorKey, now: datetime) -> Non
             key,
         )
     connection.execute("DELETE FROM actors WHERE tenant = ? AND id = ?", key)
+    forget_secret(connection, key)

@@ -12,6 +12,7 @@ from abaco.ports.sharing import AliasStore
 from backends.stores import rules, sharing_rules
 from backends.stores.sqlite.config_entries import unlist
 from backends.stores.sqlite.database import Database
+from backends.stores.sqlite.events import refuse_cycle
 from backends.stores.sqlite.nonces import drop_nonces
 from backends.stores.sqlite.permissions import begin_map, check_shared, forget
 from backends.stores.sqlite.rows import first
@@ -66,6 +67,7 @@ def _insert(connection: sqlite3.Connection, alias: Alias) -> None:
         raise rules.already_exists("an alias", alias.alias)
     # a refusal takes the row back
     check_shared(connection, alias.actor.shared)
+    refuse_cycle(connection, alias.actor, field="actor_id")
     begin_map(connection, alias.shared, alias.owner)
 
 
@@ -88,6 +90,7 @@ def _repoint(connection: sqlite3.Connection, key: AliasKey, actor_id: ActorId) -
     alias = to_alias(row)
     # a refusal takes the change back
     check_shared(connection, alias.actor.shared)
+    refuse_cycle(connection, alias.actor, field="actor_id")
     return alias
 
 

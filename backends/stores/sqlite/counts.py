@@ -7,6 +7,7 @@ import sqlite3
 from abaco.domain.actor import ActorKey
 from abaco.domain.execution import Outcome
 from abaco.domain.ids import ExecutionId
+from backends.stores.sqlite.events import EventWriter
 from backends.stores.sqlite.rows import outcome_values
 
 _MOVE_MAILBOX = """
@@ -68,11 +69,11 @@ def move(
 
 
 def drop_queued(
-    connection: sqlite3.Connection, actor: ActorKey, outcome: Outcome
+    connection: sqlite3.Connection, actor: ActorKey, outcome: Outcome, events: EventWriter
 ) -> list[ExecutionId]:
     """End all executions whose messages wait; their ids in the queue's order."""
     rows = connection.execute(
-        f"SELECT execution_id FROM messages WHERE {QUEUED} ORDER BY seq",  # noqa: S608 - constant
+        f"SELECT execution_id, hops FROM messages WHERE {QUEUED} ORDER BY seq",  # noqa: S608 - constant
         actor,
     ).fetchall()
     if rows:
@@ -80,4 +81,6 @@ def drop_queued(
         connection.execute(_END_QUEUED, values)
         connection.execute(f"DELETE FROM messages WHERE {QUEUED}", actor)  # noqa: S608 - constant
         move(connection, actor, queued=-len(rows), ended=len(rows), outcome=outcome)
-    return [ExecutionId(row["execution_id"]) for row in rows]
+    dropped = [(ExecutionId(row["execution_id"]), int(row["hops"])) for row in rows]
+    events.ended(connection, actor, dropped, outcome)
+    return [execution for execution, _ in dropped]

@@ -37,7 +37,7 @@ _INSERT_MESSAGE = insert_sql(
     (
         "tenant", "actor_id", "seq", "execution_id", "state", "lease_owner", "body",
         "content_type", "username", "api_server", "enqueued_at", "environment", "jwt_header",
-        "revision",
+        "revision", "hops",
     ),
 )  # fmt: skip
 

@@ -28,6 +28,7 @@ from abaco.ports.store import Claim, Mailbox, Refusal
 from backends.stores import rules
 from backends.stores.sqlite.counts import drop_queued, move
 from backends.stores.sqlite.database import Database
+from backends.stores.sqlite.events import EventWriter
 from backends.stores.sqlite.intake import put_batch, to_rows
 from backends.stores.sqlite.rows import (
     first,
@@ -88,9 +89,10 @@ _FREE_WORKER = """
 class SqliteMailbox(Mailbox):
     """Queues as rows."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, events: EventWriter) -> None:
         self._database = database
         self._clock = clock
+        self._events = events
 
     async def submit(
         self, execution: Execution, message: Message, *, max_queued: int | None = None
@@ -112,18 +114,24 @@ class SqliteMailbox(Mailbox):
     ) -> bool:
         """Set the execution SUBMITTED -> RUNNING; the same call again is no refusal."""
         started = rules.to_micros(start_time)
-        return await self._database.write(_mark_running, key, attempt, container_id, started)
+        return await self._database.write(
+            _mark_running, key, attempt, container_id, started, self._events
+        )
 
     async def finalize(
         self, key: ExecutionKey, attempt: int, outcome: Outcome, *, now: datetime
     ) -> bool:
         """Write the outcome and free the worker."""
         rules.check_final(outcome)
-        return await self._database.write(_finalize, key, attempt, outcome, rules.to_micros(now))
+        return await self._database.write(
+            _finalize, key, attempt, outcome, rules.to_micros(now), self._events
+        )
 
     async def release(self, key: ExecutionKey, attempt: int, *, lost: bool) -> bool:
         """Put a leased message back, or end its execution if it must not run again."""
-        return await self._database.write(_release, key, attempt, lost, self._clock.now())
+        return await self._database.write(
+            _release, key, attempt, lost, self._clock.now(), self._events
+        )
 
     async def count(self, actor: ActorKey) -> int:
         """Count queued messages."""
@@ -132,7 +140,7 @@ class SqliteMailbox(Mailbox):
     async def purge(self, actor: ActorKey, outcome: Outcome) -> list[ExecutionId]:
         """Finalize all queued messages."""
         rules.check_final(outcome)
-        return await self._database.write(drop_queued, actor, outcome)
+        return await self._database.write(drop_queued, actor, outcome, self._events)
 
     async def backlog(self) -> Mapping[ActorKey, int]:
         """Return the queued count of every actor that has queued messages."""
@@ -193,6 +201,7 @@ def _mark_running(
     attempt: int,
     container_id: str,
     started: int,
+    events: EventWriter,
 ) -> bool:
     run = _find_run(connection, key, attempt)
     if run is None:
@@ -208,6 +217,7 @@ def _mark_running(
         "UPDATE workers SET container_id = ? WHERE tenant = ? AND actor_id = ? AND id = ?",
         (container_id, *key.actor, run["worker_id"]),
     )
+    events.started(connection, key, run["message_seq"])
     return True
 
 
@@ -217,22 +227,29 @@ def _finalize(
     attempt: int,
     outcome: Outcome,
     now: int | None,
+    events: EventWriter,
 ) -> bool:
     values = {**key._asdict(), "attempt": attempt, **outcome_values(outcome)}
     run = first(connection.execute(_FINALIZE, values))
     if run is None:
         return False
-    connection.execute(
-        "DELETE FROM messages WHERE tenant = ? AND actor_id = ? AND seq = ?",
+    (message,) = connection.execute(
+        "DELETE FROM messages WHERE tenant = ? AND actor_id = ? AND seq = ? RETURNING hops",
         (*key.actor, run["message_seq"]),
-    )
+    ).fetchall()
     connection.execute(_FREE_WORKER, (now, *key.actor, run["worker_id"]))
     move(connection, key.actor, leased=-1, ended=1, outcome=outcome)
+    events.ended(connection, key.actor, [(key.id, message["hops"])], outcome)
     return True
 
 
 def _release(
-    connection: sqlite3.Connection, key: ExecutionKey, attempt: int, lost: bool, now: datetime
+    connection: sqlite3.Connection,
+    key: ExecutionKey,
+    attempt: int,
+    lost: bool,
+    now: datetime,
+    events: EventWriter,
 ) -> bool:
     run = _find_run(connection, key, attempt)
     if run is None:
@@ -243,7 +260,7 @@ def _release(
         has_actor=bool(actor.fetchall()), halt=halt and HaltReason(halt), now=now
     )
     if outcome is not None:
-        return _finalize(connection, key, attempt, outcome, None)
+        return _finalize(connection, key, attempt, outcome, None, events)
     connection.execute(
         "UPDATE executions SET status = 'SUBMITTED', worker_id = NULL, container_id = '',"
         " start_time = NULL, losses = losses + ? WHERE tenant = ? AND actor_id = ? AND id = ?",

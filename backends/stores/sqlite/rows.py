@@ -18,7 +18,10 @@ from backends.stores.sqlite.cron_rows import cron_values, to_cron
 
 Values = Mapping[str, Any]
 
-_DEFINITION_FIELDS = tuple(field.name for field in fields(ActorDefinition))
+#: the secret has a table of its own, from which nothing finds its way into an actor
+_DEFINITION_FIELDS = tuple(
+    field.name for field in fields(ActorDefinition) if field.name != "webhook_secret"
+)
 
 
 def insert_sql(table: str, columns: Sequence[str], *, on_conflict: str = "") -> str:
@@ -61,6 +64,8 @@ def actor_values(actor: Actor) -> Values:
         "owner": actor.owner,
         "api_server": actor.api_server,
         "definition": definition_text(actor.definition),
+        "link": actor.definition.link,
+        "webhook": actor.definition.webhook,
         "create_time": to_micros(actor.create_time),
         "last_update_time": to_micros(actor.last_update_time),
         "status": str(actor.status),
@@ -175,6 +180,7 @@ def message_values(message: Message) -> Values:
         "environment": encode_json(message.environment),
         "jwt_header": message.jwt_header,
         "revision": message.revision,
+        "hops": message.hops,
     }
 
 
@@ -193,6 +199,7 @@ def to_message(row: sqlite3.Row) -> Message:
         environment=decode_json(row["environment"]),
         jwt_header=row["jwt_header"],
         revision=row["revision"],
+        hops=row["hops"],
         seq=row["seq"],
         state=MessageState(row["state"]),
         lease_owner=None if owner is None else WorkerId(owner),

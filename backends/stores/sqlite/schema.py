@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from abaco.errors import ConfigError
 from backends.stores.sqlite.schema_configs import CONFIGS
 from backends.stores.sqlite.schema_cron import CRON
+from backends.stores.sqlite.schema_events import EVENTS
 from backends.stores.sqlite.schema_intake import INTAKE
 
 Step = Sequence[str]
@@ -244,7 +245,9 @@ _NONCE_LIFE: Step = ("ALTER TABLE nonces ADD COLUMN expires_at INTEGER",)
 _RETIRING: Step = ("ALTER TABLE workers ADD COLUMN is_retiring INTEGER NOT NULL DEFAULT 0",)
 
 #: step n leads from version n to version n + 1
-MIGRATIONS: Sequence[Step] = (_FIRST, _SHARING, INTAKE, _NONCE_LIFE, CRON, _RETIRING, CONFIGS)
+MIGRATIONS: Sequence[Step] = (
+    _FIRST, _SHARING, INTAKE, _NONCE_LIFE, CRON, _RETIRING, CONFIGS, EVENTS,
+)  # fmt: skip
 
 
 def migrate(connection: sqlite3.Connection, steps: Sequence[Step] = MIGRATIONS) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from abaco.config import Settings
 from abaco.domain.actor import Actor, ActorStatus
 from abaco.domain.actor_config import ConfigKey
 from abaco.domain.cron import SetCron
@@ -20,19 +21,8 @@ from abaco.domain.worker import WorkerStatus
 from abaco.errors import ForbiddenError
 from abaco.ports.intake import Room, Submission
 from abaco.ports.store import Stores
-from backends.stores.sqlite.actors import SqliteActors
-from backends.stores.sqlite.aliases import SqliteAliases
-from backends.stores.sqlite.configs import SqliteConfigs
-from backends.stores.sqlite.cron import SqliteCron
+from backends.stores.sqlite import make_stores
 from backends.stores.sqlite.database import Database, connect, open_database
-from backends.stores.sqlite.executions import SqliteExecutions
-from backends.stores.sqlite.instance import SqliteInstance
-from backends.stores.sqlite.intake import SqliteIntake
-from backends.stores.sqlite.logs import SqliteLogs, SqliteResults
-from backends.stores.sqlite.mailbox import SqliteMailbox
-from backends.stores.sqlite.nonces import SqliteNonces
-from backends.stores.sqlite.permissions import SqlitePermissions
-from backends.stores.sqlite.workers import SqliteWorkers
 from tests.support.records import (
     NOON,
     SteppedClock,
@@ -68,6 +58,7 @@ MAY_WALK = {
     "SCAN mailboxes USING INDEX mailboxes_waiting",  # actors with waiting messages
     "SCAN workers USING INDEX workers_all",  # all workers were asked for
     "SCAN actors USING INDEX actors_all",  # a page, in the index's order
+    "SCAN outbox",  # all that waits was asked for, at the start
 }
 
 #: sorting is for the handful of workers of one actor only
@@ -82,22 +73,8 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 
 @pytest.fixture
 def stores(database: Database) -> Stores:
-    clock = SteppedClock()
-    return Stores(
-        actors=SqliteActors(database, clock),
-        mailbox=SqliteMailbox(database, clock),
-        intake=SqliteIntake(database),
-        executions=SqliteExecutions(database),
-        workers=SqliteWorkers(database),
-        logs=SqliteLogs(database, clock),
-        results=SqliteResults(database),
-        instance=SqliteInstance(database),
-        permissions=SqlitePermissions(database),
-        aliases=SqliteAliases(database),
-        nonces=SqliteNonces(database),
-        cron=SqliteCron(database),
-        configs=SqliteConfigs(database),
-    )
+    settings = Settings(runtime={"emit_started": True})
+    return make_stores(database, settings, SteppedClock())
 
 
 def _trace(connection: sqlite3.Connection, callback: Callable[[str], object] | None) -> None:
@@ -223,9 +200,45 @@ async def _everything(stores: Stores) -> None:
     await stores.actors.set_state(actor.key, 1)
     await stores.actors.update(actor.key, a_definition(), new_revision=True, now=NOON)
     await stores.actors.delete(actor.key)
+    await _events(stores)
     epoch = await stores.instance.acquire("one", NOON, 5)
     await stores.instance.heartbeat(epoch, NOON, 5)
     await stores.instance.release(epoch)
+
+
+async def _events(stores: Stores) -> None:
+    """Let things happen to an actor that is listened to, and tell of them."""
+    target = await insert_actor(stores)
+    await insert_alias(stores, target, "target")
+    actor = await insert_actor(
+        stores,
+        link="target",
+        webhook="https://example.org/",
+        webhook_secret="sealed",
+    )
+    await stores.actors.set_status(actor.key, ActorStatus.READY, "", expect=set(ActorStatus))
+    await submit(stores, actor, 2)
+    run = (await claim(stores, await add_worker(stores, actor))).execution
+    await stores.mailbox.mark_running(run.key, 1, "c", NOON)
+    await stores.mailbox.finalize(run.key, 1, an_outcome(), now=NOON)
+    (sealed,) = await stores.webhook_secrets.list_sealed(limit=5)
+    assert await stores.webhook_secrets.reseal(sealed, "anew")
+    assert await stores.webhook_secrets.list_sealed(after=sealed.place) == []
+    definition = a_definition(webhook="https://example.org/", webhook_secret="")
+    await stores.actors.update(actor.key, definition, new_revision=False, now=NOON)
+    await stores.actors.delete(actor.key)
+    assert await stores.outbox.with_events() == [actor.key]
+    assert await stores.outbox.with_events([actor.key, target.key]) == [actor.key]
+    is_first = True
+    while (event := await stores.outbox.head(actor.key)) is not None:
+        execution = an_execution(target)
+        if event.is_link_waiting and is_first:
+            await stores.outbox.deliver_link(event.key, execution, a_message(execution))
+        elif event.is_link_waiting:
+            await stores.outbox.drop_link(event.key)
+        await stores.outbox.settle_webhook(event.key, 0, retry_at=NOON)
+        await stores.outbox.settle_webhook(event.key, 1, retry_at=None)
+        is_first = False
 
 
 async def test_no_statement_of_any_method_walks_a_table(

@@ -75,19 +75,6 @@ def test_saying_off_is_no_privilege(jane, name, value):
     assert getattr(make(jane, **{name: value}), name) == value
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("link", "abc"),
-        ("webhook", "https://example.org/hook"),
-    ],
-)
-def test_what_does_not_work_yet_is_refused(admin, name, value):
-    with pytest.raises(InvalidInputError, match="not support") as caught:
-        make(admin, **{name: value})
-    assert caught.value.field == name
-
-
 @pytest.mark.parametrize(("name", "value"), [("link", ""), ("webhook", "")])
 def test_but_not_when_it_asks_for_nothing(jane, name, value):
     assert make(jane, **{name: value}) == make(jane)
