@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from datetime import datetime
 
@@ -23,7 +24,7 @@ _log = logging.getLogger(__name__)
 TICK_S = 50.0
 #: wait after a round the store broke off
 RETRY_S = 1.0
-#: schedules read at once
+#: schedules read, and served side by side, at once
 BATCH = 50
 
 
@@ -71,8 +72,14 @@ class CronAgent:
         is_behind = False
         last: Actor | None = None
         while page := await self._stores.cron.due(now, after=last, limit=BATCH):
-            for actor in page:
-                is_behind |= await self._serve_alone(actor, now)
+            # side by side, so that a page of commits becomes one
+            answers = await asyncio.gather(
+                *(self._serve_alone(actor, now) for actor in page), return_exceptions=True
+            )
+            for answer in answers:
+                if isinstance(answer, BaseException):
+                    raise answer
+                is_behind |= answer
             last = page[-1]
         return is_behind
 
@@ -93,10 +100,11 @@ class CronAgent:
         may_fire = cron.is_on and actor.status in RUNNABLE and not await self._overlaps(actor, cron)
         verdict = judge(cron, now, self._misfire, may_fire=may_fire)
         if verdict.fires:
-            await self._fire(actor, cron.next_at, verdict, now)
+            has_moved = await self._fire(actor, cron.next_at, verdict, now)
         else:
-            await self._pass_over(actor, cron.next_at, verdict)
-        return verdict.next_at is not None and verdict.next_at <= now
+            has_moved = await self._pass_over(actor, cron.next_at, verdict)
+        # one that somebody else has moved or changed is looked at in another round
+        return has_moved and verdict.next_at is not None and verdict.next_at <= now
 
     async def _overlaps(self, actor: Actor, cron: Cron) -> bool:
         """Tell whether the last slot's execution stands in the way of this one."""
@@ -108,14 +116,14 @@ class CronAgent:
         except NotFoundError:  # so old that its record is gone
             return False
 
-    async def _pass_over(self, actor: Actor, slot: datetime, verdict: Verdict) -> None:
+    async def _pass_over(self, actor: Actor, slot: datetime, verdict: Verdict) -> bool:
         following = verdict.next_at
-        await persist(
+        _log.debug("cron: passes over the slot %s of actor %s", slot, actor.id)
+        return await persist(
             lambda: self._stores.cron.advance(actor.key, expect_next=slot, new_next=following)
         )
-        _log.debug("cron: passed over the slot %s of actor %s", slot, actor.id)
 
-    async def _fire(self, actor: Actor, slot: datetime, verdict: Verdict, now: datetime) -> None:
+    async def _fire(self, actor: Actor, slot: datetime, verdict: Verdict, now: datetime) -> bool:
         submission, following = make_message(self._services, actor), verdict.next_at
         room = room_of(self._services, actor)
         try:
@@ -126,10 +134,10 @@ class CronAgent:
             )
         except ThrottledError as error:
             _log.warning("cron: actor %s missed a slot: %s", actor.id, error)
-            await self._pass_over(actor, slot, verdict)
-            return
+            return await self._pass_over(actor, slot, verdict)
         # also when it has not: the answer of a call that was applied may have been lost
         self._services.notices.publish(Topic.MAILBOX, actor.key)
         if has_fired:
             CRON_LAG_SECONDS.observe((now - slot).total_seconds())
             _log.info("cron: actor %s got execution %s", actor.id, submission.execution.id)
+        return has_fired

@@ -155,6 +155,14 @@ async def test_missed_slots_of_many_come_in_turns_and_in_full(make: Make) -> Non
         assert await house.next_text(actor) == "2024-2-29 12:04"
 
 
+async def test_one_that_is_far_behind_is_brought_up_with_others_in_between(make: Make) -> None:
+    house = make(cron_misfire="all")
+    far, near = await house.register("now + 1 hour"), await house.register("2024-2-29 16 + 1 day")
+    await house.later(5 * HOUR_S)
+    assert [len(await house.fired(each)) for each in (far, near)] == [6, 1]
+    assert await house.next_text(far) == "2024-2-29 18"
+
+
 async def test_clocks_that_jump(make: Make) -> None:
     house = make()
     actor = await house.register("now + 1 hour")
