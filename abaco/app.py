@@ -18,6 +18,7 @@ from abaco.domain.health import CheckReport
 from abaco.errors import BackendError, ConfigError
 from abaco.logs import set_up_logs
 from abaco.operations.events import webhook_policy
+from abaco.operations.rotation import Rotation
 from abaco.operations.services import Services
 from abaco.ports.store import Stores
 from agents.crew import Crew, make_kit, start_crew
@@ -106,7 +107,9 @@ class App:
             self.supervisor.start(name, agent)
         kit = make_kit(self.services, opened.driver, identity=ImageUser(), tokens=NoTokens())
         self._crew = start_crew(kit, self.services, self.supervisor, epoch, webhooks)
-        self._listen()
+        rotation = Rotation(stores, vault, settle_s=2 * settings.store.timeout_s)
+        self.supervisor.start("rotation", rotation.run)
+        self._listen(rotation)
 
     def _engine_endpoint(self) -> str:
         info = self._crew.kit.engine.info
@@ -119,10 +122,10 @@ class App:
         self._stack.push_async_callback(stores.instance.release, epoch)
         return epoch
 
-    def _listen(self) -> None:
+    def _listen(self, rotation: Rotation) -> None:
         web = self.settings.web
         application = make_application(
-            self.services, agents=self.supervisor.report, checks=self.checks
+            self.services, agents=self.supervisor.report, checks=self.checks, rotation=rotation
         )
         try:
             sockets = bind_sockets(web.port, web.address, backlog=LISTEN_BACKLOG)

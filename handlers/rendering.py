@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +21,7 @@ from abaco.domain.times import time_text
 from abaco.domain.worker import Worker
 from abaco.operations.executions import ExecutionListing
 from abaco.operations.messages import Posted, PostedBatch
+from abaco.operations.rotation import RotationReport
 from handlers.spelling import Case, dress
 
 #: what stands for a time that has not come, where clients need a value
@@ -266,6 +268,11 @@ def render_config(config: ActorConfig, case: Case) -> dict[str, Any]:
         "actors": config.actors,
     }
     return dress(record, case)
+
+
+def render_rotation(report: RotationReport, case: Case) -> dict[str, Any]:
+    """Render how a rotation of the encryption key stands."""
+    return dress(asdict(report), case)
 
 
 def render_levels(levels: Mapping[str, Level]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from tornado.web import Application
 
 from abaco.domain.permission import Level
 from abaco.operations.access import Right, Scope
+from abaco.operations.rotation import Rotation
 from abaco.operations.services import Services
 from handlers.actors import ActorHandler, ActorsHandler
 from handlers.aliases import AliasesHandler, AliasHandler
@@ -28,6 +29,7 @@ from handlers.docs import (
 )
 from handlers.executions import ExecutionHandler, ExecutionsHandler, LogsHandler, ResultsHandler
 from handlers.intake import BoundedIntake
+from handlers.keys import EncryptionKeyHandler
 from handlers.messages import MessagesHandler
 from handlers.sharing import NonceHandler, NoncesHandler, PermissionsHandler
 from handlers.state import StateHandler
@@ -53,6 +55,7 @@ class Route(NamedTuple):
 
 _OPEN = Right(is_open=True)
 _MEMBER = Right()
+_ADMINS = Right(is_for_admins=True)
 _ADMIN = Right(scope=Scope.ACTOR, is_for_admins=True)
 _READ = Right(scope=Scope.ACTOR, level=Level.READ)
 _EXECUTE = Right(scope=Scope.ACTOR, level=Level.EXECUTE)
@@ -89,6 +92,7 @@ ROUTES: tuple[Route, ...] = (
         PermissionsHandler,
         {"GET": _CONFIG_READ, "POST": _CONFIG_UPDATE},
     ),
+    Route("/actors/admin/encryption-key", EncryptionKeyHandler, {"GET": _ADMINS, "POST": _ADMINS}),
     Route(_ACTOR, ActorHandler, {"GET": _READ, "PUT": _UPDATE, "DELETE": _UPDATE}),
     Route(f"{_ACTOR}/state", StateHandler, {"GET": _READ, "POST": _UPDATE}),
     Route(
@@ -154,13 +158,16 @@ class AbacoApplication(Application):
         )
 
 
-def make_application(services: Services, *, agents: AgentReports, checks: Checks) -> Application:
+def make_application(
+    services: Services, *, agents: AgentReports, checks: Checks, rotation: Rotation
+) -> Application:
     """Build the web application.
 
     Args:
         services: What the operations work with.
         agents: Tells the state of every supervised agent.
         checks: Finds out whether store and engine can be reached.
+        rotation: Replaces the key of secrets.
 
     """
     # Whatever is wrong with them shows at the start.
@@ -172,6 +179,7 @@ def make_application(services: Services, *, agents: AgentReports, checks: Checks
     }
     more: Mapping[type[BaseHandler], dict[str, Any]] = {
         HealthHandler: {"agents": agents},
+        EncryptionKeyHandler: {"rotation": rotation},
         ReadyHandler: {"agents": agents, "checks": checks},
         DescriptionHandler: {"description": describe(dialect_of(services.settings.web))},
     }

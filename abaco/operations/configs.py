@@ -90,7 +90,8 @@ async def create(services: Services, caller: Caller, draft: ConfigDraft) -> Acto
 async def replace(services: Services, present: ActorConfig, draft: ConfigDraft) -> ActorConfig:
     """Replace what a client may set. Name and owner stay, whatever the draft says.
 
-    A secret that comes back as it was shown, encrypted, stays what it is.
+    A secret that comes back as it was shown, encrypted, stays what it is; also when its key was
+    replaced meanwhile, as long as that still decrypts.
 
     Raises:
         InvalidInputError: Names the field that is missing or wrong.
@@ -100,8 +101,9 @@ async def replace(services: Services, present: ActorConfig, draft: ConfigDraft) 
     checked = _check(draft)
     await _check_owner(services, present.tenant, present.owner, checked.actors)
     value = checked.value
-    if present.is_secret and value == present.value:
-        value = _open(services, value)
+    shown = _shown(services, present, value)
+    if shown is not None:
+        value = shown
         if not checked.is_secret:
             raise InvalidInputError(
                 "is the encrypted form; send the value itself to make it public", field="value"
@@ -143,13 +145,20 @@ def _seal(services: Services, value: str, *, is_secret: bool) -> str:
     return services.vault.encrypt(value) if is_secret else value
 
 
-def _open(services: Services, ciphertext: str) -> str:
+def _shown(services: Services, present: ActorConfig, value: str) -> str | None:
+    """Return the secret if the value is its encrypted form, not that of another one."""
+    if not present.is_secret:
+        return None
     try:
-        return services.vault.decrypt(ciphertext)
+        clear = services.vault.decrypt(value)
+        is_same = value == present.value or clear == services.vault.decrypt(present.value)
     except VaultError as error:
-        raise InvalidInputError(
-            "is encrypted with a key that is lost; send the secret itself", field="value"
-        ) from error
+        if value == present.value:
+            raise InvalidInputError(
+                "is encrypted with a key that is lost; send the secret itself", field="value"
+            ) from error
+        return None
+    return clear if is_same else None
 
 
 async def _check_owner(services: Services, tenant: Tenant, owner: str, actors: str) -> None:

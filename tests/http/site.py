@@ -26,12 +26,13 @@ from abaco.domain.actor import ActorKey
 from abaco.domain.caller import ADMIN_ROLE, EVERYONE_ROLE, LIMITED_ROLE, PRIVILEGED_ROLE
 from abaco.domain.health import AgentReport, CheckReport
 from abaco.domain.ids import ActorId, Tenant
+from abaco.operations.rotation import Rotation
 from abaco.operations.services import Services
 from agents.notices import LocalNotices
 from backends.stores.memory import open_stores
 from backends.system import RandomIds, SystemClock
 from backends.tokens.select import open_tokens
-from backends.vault import ephemeral_vault
+from backends.vault import FernetVault, ephemeral_vault
 from handlers.auth import ROLE_CLAIM, USER_CLAIM
 from handlers.description import dialect_of
 from handlers.routes import make_application
@@ -47,6 +48,9 @@ PRIVATE_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 PUBLIC_KEY = base64.b64encode(
     PRIVATE_KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 ).decode()
+
+#: seconds old keys are kept once nothing needs them
+SETTLE_S = 0.02
 
 #: who uses the service, with which roles
 PEOPLE = {
@@ -126,6 +130,7 @@ class Site:
     settings: Settings
     agents: list[AgentReport] = field(default_factory=list)
     checks: list[CheckReport] = field(default_factory=list)
+    vault: FernetVault = field(default_factory=ephemeral_vault)
 
     def open(self) -> None:
         """Start serving."""
@@ -142,7 +147,7 @@ class Site:
             notices=LocalNotices(),
             clock=clock,
             ids=RandomIds(self.settings.web.id_salt),
-            vault=ephemeral_vault(),
+            vault=self.vault,
             engine_endpoint=lambda: "unix:///var/run/docker.sock",
             bearer=self.stack.enter_context(open_tokens(self.settings, clock)),
         )
@@ -150,7 +155,13 @@ class Site:
 
     def serve(self, services: Services) -> None:
         """Listen on a free port with these services."""
-        application = make_application(services, agents=lambda: self.agents, checks=self._check)
+        self.rotation = Rotation(services.stores, self.vault, settle_s=SETTLE_S)
+        application = make_application(
+            services,
+            agents=lambda: self.agents,
+            checks=self._check,
+            rotation=self.rotation,
+        )
         sockets = bind_sockets(0, "127.0.0.1")
         self.port = sockets[0].getsockname()[1]
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]

@@ -10,6 +10,7 @@ import pytest
 from abaco.domain.actor_config import FORBIDDEN_CHARACTERS, RESERVED
 from abaco.domain.context import MAX_VARIABLE_BYTES
 from abaco.logs import RedactingFormatter
+from backends.vault import ephemeral_vault
 
 
 @pytest.fixture
@@ -176,6 +177,15 @@ class TestChanging:
         assert "value" in put(site, "limits", actor_id, changed["value"]).error
         assert clear(site, site.get("/actors/configs/limits").result) == "hunter2"
         assert put(site, "limits", actor_id, "public").result["value"] == "public"
+
+    def test_the_form_of_a_lost_secret_is_refused(self, site, actor_id):
+        make(site, actor_id, is_secret=True)
+        (sealed,) = site.run(site.services.stores.configs.list_sealed())
+        foreign = ephemeral_vault().encrypt("x")
+        assert site.run(site.services.stores.configs.reseal(sealed, foreign))
+        assert "lost" in put(site, "limits", actor_id, foreign, is_secret=True).error
+        changed = put(site, "limits", actor_id, "new", is_secret=True).result
+        assert clear(site, changed) == "new"
 
     def test_an_unknown_actor_changes_nothing(self, site, actor_id):
         before = make(site, actor_id).result

@@ -121,6 +121,8 @@ TABLE: dict[tuple[str, str], Need] = {
     ("DELETE", "/actors/aliases/{alias}/nonces/{alias_nonce}"): both(),
     ("GET", "/actors/aliases/{alias}/permissions"): alias(READ, READ),
     ("POST", "/actors/aliases/{alias}/permissions"): alias(UPDATE, UPDATE, GRANT),
+    ("GET", "/actors/admin/encryption-key"): admin(),
+    ("POST", "/actors/admin/encryption-key"): admin(),
     ("GET", "/actors/configs"): member(),
     ("POST", "/actors/configs"): member(CONFIG),
     ("GET", "/actors/configs/{config}"): config(READ, READ),
