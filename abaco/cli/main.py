@@ -9,6 +9,8 @@ import click
 
 import abaco
 from abaco.cli.actors import actors
+from abaco.cli.admin import admin
+from abaco.cli.configs import configs
 from abaco.cli.doctor import doctor
 from abaco.cli.messages import executions, halt, logs, send
 from abaco.cli.server import init, serve
@@ -68,6 +70,8 @@ for _command in (
     workers,
     aliases,
     nonces,
+    configs,
+    admin,
     token,
 ):
     cli.add_command(_keep_examples(_command))

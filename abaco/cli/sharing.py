@@ -21,7 +21,7 @@ _NONCE_COLUMNS = Columns(
     }
 )
 
-_LEVELS = click.Choice(["NONE", "READ", "EXECUTE", "UPDATE"], case_sensitive=False)
+LEVELS = click.Choice(["NONE", "READ", "EXECUTE", "UPDATE"], case_sensitive=False)
 
 
 @actors.command(
@@ -32,7 +32,7 @@ _LEVELS = click.Choice(["NONE", "READ", "EXECUTE", "UPDATE"], case_sensitive=Fal
 )
 @click.argument("actor")
 @click.argument("user")
-@click.argument("level", type=_LEVELS)
+@click.argument("level", type=LEVELS)
 @client_options()
 def share(session: Session, actor: str, user: str, level: str) -> None:
     """Give USER a LEVEL on ACTOR; NONE takes it away again.
@@ -114,7 +114,7 @@ def list_nonces(session: Session, target: str, *, alias: bool) -> None:
 @nonces.command("create")
 @click.argument("target")
 @_alias_option
-@click.option("--level", type=_LEVELS, help="What it allows; EXECUTE when not given.")
+@click.option("--level", type=LEVELS, help="What it allows; EXECUTE when not given.")
 @click.option("--max-uses", type=click.IntRange(min=1), help="Requests it is good for.")
 @click.option("--expires-in", type=click.IntRange(min=1), help="Seconds it is good for.")
 @click.option("--description", help="For people.")

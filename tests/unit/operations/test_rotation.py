@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,24 @@ async def test_everything_is_encrypted_anew_and_the_old_key_dropped(
     await check_all(stores, vault, 1, current=True, tenant="OTHER")
     with pytest.raises(VaultError):
         vault.decrypt(old)
+
+
+async def test_secrets_of_webhooks_are_encrypted_anew_too(stores: Stores) -> None:
+    vault = ephemeral_vault()
+    await insert_actor(stores, webhook="https://x.org/", webhook_secret=vault.encrypt("whsec"))
+    async with running(Rotation(stores, vault, settle_s=SETTLE_S)) as rotation:
+        await rotation.begin()
+        assert await finished(rotation) == RotationReport(reencrypted=1)
+    (sealed,) = await stores.webhook_secrets.list_sealed()
+    assert vault.is_current(sealed.ciphertext)
+    assert vault.decrypt(sealed.ciphertext) == "whsec"
+
+
+def test_whatever_keeps_ciphertexts_is_looked_through(stores: Stores) -> None:
+    ports = [getattr(stores, field.name) for field in fields(stores)]
+    keepers = [port for port in ports if hasattr(port, "reseal")]
+    assert len(keepers) >= 2
+    assert list(stores.sealed) == keepers
 
 
 async def test_a_second_one_begins_anew_and_one_under_way_is_joined(
