@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from abaco.domain.search import SearchKind
 from abaco.operations import actors
 from handlers.base import BaseHandler
-from handlers.listing import ListHandler
 from handlers.rendering import render_actor
 from handlers.schemas import ActorRequest, ActorUpdate
+from handlers.search import SearchableHandler
 
 
-class ActorsHandler(ListHandler):
+class ActorsHandler(SearchableHandler):
     """The actors shared with the caller, own ones included."""
 
     async def get(self) -> None:
-        """List them, oldest first."""
-        self.refuse_search()
+        """List them, oldest first, or search them."""
+        if parameters := self.search_parameters():
+            await self.reply_search(SearchKind.ACTORS, parameters)
+            return
         await self.reply_list(
             actors.iter_visible(self.services, self.caller),
             render=lambda actor: render_actor(actor, self.case),

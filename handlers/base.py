@@ -26,7 +26,7 @@ from abaco.operations import nonces, tokens
 from abaco.operations.access import Right, authorise
 from abaco.operations.services import Services
 from handlers.auth import Authenticator, Bearer, Proof
-from handlers.parameters import NONCE_PARAMETER, Body, Fields, read_body, read_query
+from handlers.parameters import Body, Fields, read_body, read_query
 from handlers.spelling import Case, spell
 
 logger = logging.getLogger(__name__)
@@ -207,19 +207,6 @@ class BaseHandler(RequestHandler):
     def body(self) -> Body:
         """Return the body, taken apart. Raises InvalidInputError."""
         return read_body(self.request)
-
-    def refuse_search(self) -> None:
-        """Refuse the parameters that will search and page this list, rather than ignore them.
-
-        Raises:
-            InvalidInputError: Names the parameter.
-
-        """
-        for name, values in self.query().items():
-            if name != NONCE_PARAMETER and any(values):
-                raise errors.InvalidInputError(
-                    f"{name}: searching and paging are not supported yet"
-                )
 
     def reply(self, result: Any, message: str) -> None:
         """Answer with a success envelope."""

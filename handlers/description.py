@@ -26,10 +26,11 @@ from handlers.spelling import Case, dress, spell
 OPEN, MEMBER, ADMIN = "open", "member", "admin"
 
 _SPELLED, _OMITS_NULLS = "x-abaco-spelled", "x-abaco-omits-nulls"
+_LIKE, _WITHOUT = "x-abaco-like", "x-abaco-without"
 _RESULT, _ERROR = "x-abaco-result", "x-abaco-error"
 _QUEUES = "x-abaco-queues"
 _PARAMETERS, _JSON_ONLY = "x-abaco-parameters", "x-abaco-json-only"
-_MARKS = frozenset({_SPELLED, _OMITS_NULLS, _JSON_ONLY})
+_MARKS = frozenset({_SPELLED, _OMITS_NULLS, _JSON_ONLY, _LIKE, _WITHOUT})
 
 _VERBS = ("get", "put", "post", "delete")
 #: keys that say of a schema which values it lets pass
@@ -117,6 +118,8 @@ def _finish(document: Node, dialect: Dialect) -> Node:
     schemes = components["securitySchemes"]
     components["securitySchemes"] = {name: schemes[name] for name in dialect.schemes}
     schemas = components["schemas"]
+    document = _change(document, lambda node: _derive(node, schemas))
+    schemas = document["components"]["schemas"]
     document = _change(document, lambda node: _spell(node, dialect.case, schemas))
     schemas = document["components"]["schemas"]
     document = _change(document, lambda node: _expand(node, schemas))
@@ -156,6 +159,16 @@ def _merge(first: Any, second: Any) -> Any:
     if not (isinstance(first, dict) and isinstance(second, dict)):
         return second
     return {**first, **{key: _merge(first.get(key), value) for key, value in second.items()}}
+
+
+def _derive(node: Node, schemas: Mapping[str, Node]) -> Node:
+    """Write out a schema that is like another one."""
+    if _LIKE not in node:
+        return node
+    others = schemas[node[_LIKE]]["properties"]
+    kept = {name: schema for name, schema in others.items() if name not in node.get(_WITHOUT, ())}
+    properties = {**kept, **node.get("properties", {})}
+    return {**node, _SPELLED: True, "required": list(properties), "properties": properties}
 
 
 def _spell(node: Node, case: Case, schemas: Mapping[str, Node]) -> Node:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from abaco.domain.search import SearchKind
 from abaco.operations import executions, logs
 from handlers.base import BaseHandler
 from handlers.intake_schemas import read_follow, read_offset, read_wait
-from handlers.listing import ListHandler
-from handlers.parameters import BINARY_TYPE
+from handlers.parameters import BINARY_TYPE, FOLLOW_PARAMETER
 from handlers.rendering import render_execution, render_item, render_logs, render_summary
+from handlers.search import SearchableHandler
 from handlers.streams import stream_log
 
 
-class ExecutionsHandler(ListHandler):
+class ExecutionsHandler(SearchableHandler):
     """All executions of an actor."""
 
     async def get(self, aid: str) -> None:
-        """List them, oldest first, with totals."""
-        self.refuse_search()
+        """List them, oldest first, with totals, or search them."""
+        if parameters := self.search_parameters():
+            await self.reply_search(SearchKind.EXECUTIONS, parameters)
+            return
         listing = await executions.list_executions(self.services, self.actor)
         await self.reply_list(
             listing.pages,
@@ -45,19 +48,19 @@ class ExecutionHandler(BaseHandler):
         self.reply(None, f"Issued force quit command for execution {execution.id}.")
 
 
-class LogsHandler(BaseHandler):
+class LogsHandler(SearchableHandler):
     """An execution's log."""
 
     async def get(self, aid: str, execution_id: str) -> None:
-        """Show it as far as it goes, or with ``follow`` as it grows."""
-        is_followed = read_follow(self.query())
-        if is_followed:
+        """Show it as far as it goes, or with ``follow`` as it grows, or search it."""
+        if read_follow(self.query()):
             await self._follow(execution_id)
             return
-        if is_followed is None:
-            self.refuse_search()
+        if parameters := self.search_parameters(without=[FOLLOW_PARAMETER]):
+            await self.reply_search(SearchKind.LOGS, parameters, execution_id=execution_id)
+            return
         execution, text = await logs.read(self.services, self.actor, execution_id)
-        self.reply(render_logs(self.actor, execution, text), "Logs retrieved successfully.")
+        self.reply(render_logs(self.actor.owner, execution, text), "Logs retrieved successfully.")
 
     async def _follow(self, execution_id: str) -> None:
         offset = read_offset(self.request.headers)

@@ -26,6 +26,9 @@ BINARY_TYPE = "application/octet-stream"
 #: stands in for credentials; never a parameter of a route
 NONCE_PARAMETER = "x-nonce"
 
+#: asks for a log as it grows; not one to search it by
+FOLLOW_PARAMETER = "follow"
+
 #: fields of one form or query string
 MAX_FIELDS = 1000
 

@@ -11,12 +11,12 @@ from urllib.parse import quote
 from abaco.domain.actor import Actor
 from abaco.domain.actor_config import ActorConfig
 from abaco.domain.alias import Alias
-from abaco.domain.cron import Cron
-from abaco.domain.execution import Execution, Outcome
+from abaco.domain.execution import Execution
 from abaco.domain.health import AgentReport, CheckReport
 from abaco.domain.ids import ActorId
 from abaco.domain.nonce import Nonce
 from abaco.domain.permission import Level, ObjectKind
+from abaco.domain.search.documents import describe_cron, describe_outcome
 from abaco.domain.times import time_text
 from abaco.domain.worker import Worker
 from abaco.operations.executions import ExecutionListing
@@ -26,9 +26,6 @@ from handlers.spelling import Case, dress
 
 #: what stands for a time that has not come, where clients need a value
 NO_TIME = "None"
-
-#: exit code of an ended execution that could not be learned
-NO_EXIT_CODE = "undetermined"
 
 
 def render_time(time: datetime) -> str:
@@ -67,7 +64,7 @@ def render_actor(actor: Actor, case: Case) -> dict[str, Any]:
         "gid": None,
         "queue": definition.queue,
         "log_ex": definition.log_ex,
-        **_render_cron(actor.cron),
+        **describe_cron(actor.cron),
         "create_time": render_time(actor.create_time),
         "last_update_time": render_time(actor.last_update_time),
         "_links": {
@@ -77,16 +74,6 @@ def render_actor(actor: Actor, case: Case) -> dict[str, Any]:
         },
     }
     return dress(record, case)
-
-
-def _render_cron(cron: Cron | None) -> dict[str, Any]:
-    if cron is None:
-        return {"cron_on": False, "cron_schedule": None, "cron_next_ex": None}
-    return {
-        "cron_on": cron.is_on,
-        "cron_schedule": cron.schedule,
-        "cron_next_ex": cron.next_text,
-    }
 
 
 def render_posted(posted: Posted, case: Case) -> dict[str, Any]:
@@ -165,7 +152,7 @@ def render_execution(execution: Execution, case: Case) -> dict[str, Any]:
         "status": execution.status,
         "worker_id": execution.worker_id,
         **_render_times(execution),
-        **_render_outcome(execution.outcome),
+        **describe_outcome(execution.outcome),
         "_links": {
             "self": _execution_url(execution),
             "owner": _profile_url(execution.api_server, execution.executor),
@@ -177,16 +164,16 @@ def render_execution(execution: Execution, case: Case) -> dict[str, Any]:
 
 def render_end(execution: Execution, case: Case) -> dict[str, Any]:
     """Render what is said at the end of a log that was followed."""
-    exit_code = _render_outcome(execution.outcome)["exit_code"]
+    exit_code = describe_outcome(execution.outcome)["exit_code"]
     record = {"execution_id": execution.id, "status": execution.status, "exit_code": exit_code}
     return dress(record, case)
 
 
-def render_logs(actor: Actor, execution: Execution, text: str) -> dict[str, Any]:
-    """Render an execution's log."""
+def render_logs(owner: str, execution: Execution, text: str) -> dict[str, Any]:
+    """Render an execution's log; ``owner`` is its actor's."""
     links = {
         "self": f"{_execution_url(execution)}/logs",
-        "owner": _profile_url(actor.api_server, actor.owner),
+        "owner": _profile_url(execution.api_server, owner),
         "execution": _execution_url(execution),
     }
     return {"logs": text, "_links": links}
@@ -308,21 +295,6 @@ def _render_times(execution: Execution) -> dict[str, Any]:
         "message_received_time": render_time(execution.message_received_time),
         "start_time": _time_or_null(execution.start_time),
         "finish_time": _time_or_null(outcome.finish_time if outcome else None),
-    }
-
-
-def _render_outcome(outcome: Outcome | None) -> dict[str, Any]:
-    if outcome is None:
-        return {"cpu": 0, "io": 0, "runtime": 0, "exit_code": None, "final_state": None}
-    final_state: dict[str, Any] = dict(outcome.final_state or {"unavailable": True})
-    if outcome.error:
-        final_state["Error"] = outcome.error
-    return {
-        "cpu": outcome.cpu_ns,
-        "io": outcome.io_bytes,
-        "runtime": outcome.runtime_ms // 1000,
-        "exit_code": NO_EXIT_CODE if outcome.exit_code is None else outcome.exit_code,
-        "final_state": final_state,
     }
 
 

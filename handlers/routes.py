@@ -31,6 +31,7 @@ from handlers.executions import ExecutionHandler, ExecutionsHandler, LogsHandler
 from handlers.intake import BoundedIntake
 from handlers.keys import EncryptionKeyHandler
 from handlers.messages import MessagesHandler
+from handlers.search import SearchHandler
 from handlers.sharing import NonceHandler, NoncesHandler, PermissionsHandler
 from handlers.state import StateHandler
 from handlers.system import AgentReports, Checks, HealthHandler, MetricsHandler, ReadyHandler
@@ -93,6 +94,7 @@ ROUTES: tuple[Route, ...] = (
         {"GET": _CONFIG_READ, "POST": _CONFIG_UPDATE},
     ),
     Route("/actors/admin/encryption-key", EncryptionKeyHandler, {"GET": _ADMINS, "POST": _ADMINS}),
+    Route("/actors/search/([^/]+)", SearchHandler, {"GET": _MEMBER}),
     Route(_ACTOR, ActorHandler, {"GET": _READ, "PUT": _UPDATE, "DELETE": _UPDATE}),
     Route(f"{_ACTOR}/state", StateHandler, {"GET": _READ, "POST": _UPDATE}),
     Route(

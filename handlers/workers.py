@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from abaco.domain.search import SearchKind
 from abaco.operations import workers
 from handlers.base import BaseHandler
 from handlers.rendering import render_worker
 from handlers.schemas import WorkersRequest
+from handlers.search import SearchableHandler
 
 
-class WorkersHandler(BaseHandler):
+class WorkersHandler(SearchableHandler):
     """An actor's workers."""
 
     async def get(self, aid: str) -> None:
-        """List them, oldest first."""
-        self.refuse_search()
+        """List them, oldest first, or search them."""
+        if parameters := self.search_parameters():
+            await self.reply_search(SearchKind.WORKERS, parameters)
+            return
         found = await workers.list_workers(self.services, self.actor)
         result = [render_worker(worker, self.case) for worker in found]
         self.reply(result, "Workers retrieved successfully.")

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 
 from abaco.domain.actor import Actor
 from abaco.domain.execution import FINAL, Execution, ExecutionStatus
+from abaco.domain.log import TRUNCATED, shown_log
 from abaco.operations import executions
 from abaco.operations.services import Services
 from abaco.ports.notices import Topic
 from abaco.ports.store import LogText
-
-#: ends a log whose rest was left out; clients look for these very words
-TRUNCATED = " LOG LIMIT EXCEEDED; this execution log was TRUNCATED!"
 
 #: most bytes of a followed log that are held at once
 PIECE_BYTES = 64 * 1024
@@ -138,9 +136,4 @@ class _Cursor:
 async def stored_text(services: Services, execution: Execution) -> str:
     """Return an execution's log as text; says so when output was left out at its end."""
     log = await services.stores.logs.read(execution.key)
-    # A character may be cut in two by the limit, or by a write that is still under way.
-    is_whole = execution.status in FINAL and not log.is_truncated
-    text = codecs.getincrementaldecoder("utf-8")("replace").decode(log.data, final=is_whole)
-    if log.is_truncated:
-        text += TRUNCATED
-    return text
+    return shown_log(log.data, is_final=execution.status in FINAL, is_truncated=log.is_truncated)

@@ -32,6 +32,7 @@ from abaco.ports.configs import ConfigStore
 from abaco.ports.cron import CronStore
 from abaco.ports.intake import Intake
 from abaco.ports.outbox import Outbox
+from abaco.ports.search import SearchStore
 from abaco.ports.sharing import AliasStore, NonceStore, PermissionStore
 from abaco.ports.vault import SealedStore
 
@@ -417,6 +418,7 @@ class Stores:
     aliases: AliasStore
     nonces: NonceStore
     cron: CronStore
+    search: SearchStore
     configs: ConfigStore
     outbox: Outbox
     webhook_secrets: SealedStore

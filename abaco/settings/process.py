@@ -42,6 +42,9 @@ class StoreSettings(Section):
     timeout_s: float = Field(
         10.0, gt=0, description="Seconds after which a store call counts as unavailable."
     )
+    search_timeout_s: float = Field(
+        5.0, gt=0, description="Seconds a search may take; a longer one is given up with 400."
+    )
 
 
 class EngineSettings(Section):

@@ -414,7 +414,6 @@ BAD_IDS = {
     "null": 404,
     "%61liases": 404,
     "utilization": 404,
-    "search": 404,
     "admin": 404,
     ";": 404,
     "abc;id=1": 404,
@@ -444,21 +443,6 @@ def test_bad_names_of_aliases_and_nonces(snake, name, status):
         assert "X-Injected" not in reply.headers
     assert snake.delete(f"/actors/aliases/{name}").status == status
     assert snake.delete(f"/actors/{actor_id}/nonces/{name}").status == status
-
-
-@pytest.mark.parametrize("path", ["/actors", "/actors/{}/executions", "/actors/{}/workers"])
-@pytest.mark.parametrize("name", ["limit", "skip", "search", "exactsearch", "image.like", "a"])
-def test_searching_is_refused_by_name(site, path, name):
-    reply = site.get(f"{path.format(site.register())}?{name}=1")
-    assert (reply.status, name in reply.error) == (400, True)
-
-
-def test_searching_logs_is_refused_by_name(site):
-    actor_id = site.register()
-    path = f"/actors/{actor_id}/executions/{site.send(actor_id)}/logs"
-    assert "limit" in site.get(f"{path}?limit=1").error
-    # asking for nothing, and what belongs to authentication, is passed over
-    assert site.get(f"{path}?limit=&x-nonce=abc").status == 200
 
 
 @pytest.mark.parametrize("query", ["%zz", "a=%ff", "%ff=1", "=%"])

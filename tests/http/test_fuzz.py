@@ -1,18 +1,38 @@
 """Random requests: whatever comes, the answer is an envelope and no fault of ours."""
 
 import json
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from abaco.domain.search import Operator, SearchKind
 from abaco.operations.definition import ActorDraft
 from tests.http.conftest import opened
 from tests.http.site import jwt_settings
 
 ATTRIBUTES = [*ActorDraft.__dataclass_fields__, "force", "num", "message", "status"]
 SHARED = ["alias", "actor_id", "user", "level", "max_uses", "description"]
+SEARCHED = [
+    "limit", "skip", "search", "exactsearch", "image", "state", "state.a", "create_time",
+    "createTime", "final_state.StartedAt", "exit_code", "logs", "hints", "token", "status", "$x",
+]  # fmt: skip
+OPERANDS = [
+    "1",
+    "[",
+    "(",
+    "[1]",
+    "{}",
+    "a,b",
+    "1,2",
+    "2020",
+    "2020,2021",
+    "none",
+    "true",
+    "\0",
+    "*",
+]
 BELOW = ("messages", "state", "workers", "nonces", "permissions")
 
 scalars = (
@@ -48,6 +68,14 @@ def long_lived():
 @pytest.fixture(scope="module")
 def actor_id(long_lived):
     return long_lived.register(stateless=False)
+
+
+@pytest.fixture(scope="module")
+def executed(long_lived):
+    actor_id = long_lived.register()
+    execution_id = long_lived.send(actor_id)
+    long_lived.run(long_lived.player.run(long_lived.key(actor_id), output=b"out"))
+    return actor_id, execution_id
 
 
 def check(reply):
@@ -120,6 +148,32 @@ def test_made_up_nonces(long_lived, actor_id, nonce):
 def test_queries(long_lived, actor_id, query):
     check(long_lived.get(f"/actors?{query}"))
     check(long_lived.post(f"/actors/{actor_id}/messages?{query}", form={"message": "m"}))
+
+
+@settings(deadline=None)
+@given(
+    parameters=st.lists(
+        st.tuples(
+            st.sampled_from(SEARCHED) | st.text(),
+            st.sampled_from(("", *(f".{each}" for each in Operator), ".x", "..")),
+            st.sampled_from(OPERANDS) | st.text() | values.map(json.dumps),
+        ),
+        max_size=4,
+    )
+)
+def test_searches(long_lived, executed, parameters):
+    actor_id, execution_id = executed
+    pairs = [
+        tuple(part.encode("utf-8", "replace") for part in (name + operator, value))
+        for name, operator, value in parameters
+    ]
+    query = urlencode(pairs)
+    for kind in SearchKind:
+        check(long_lived.get(f"/actors/search/{kind}?{query}"))
+    below = f"/actors/{actor_id}"
+    for path in ("", f"{below}/executions", f"{below}/executions/{execution_id}/logs"):
+        check(long_lived.get(f"{path or '/actors'}?{query}"))
+    check(long_lived.get(f"{below}/workers?{query}"))
 
 
 @settings(deadline=None)

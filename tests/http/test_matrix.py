@@ -84,6 +84,7 @@ GRANT = {"user": "newcomer", "level": "READ"}
 TABLE: dict[tuple[str, str], Need] = {
     ("GET", "/actors"): member(),
     ("POST", "/actors"): member({"image": "busybox"}),
+    ("GET", "/actors/search/executions"): member(),
     ("GET", "/actors/{actor}"): actor(READ, READ),
     ("PUT", "/actors/{actor}"): actor(UPDATE, UPDATE, {"image": "busybox"}),
     ("DELETE", "/actors/{actor}"): actor(UPDATE, UPDATE),

@@ -7,7 +7,7 @@ from abaco.config import RuntimeSettings, WebSettings
 from abaco.domain.context import MAX_ENVIRONMENT_BYTES, MAX_VARIABLE_BYTES, build_environment
 from abaco.domain.execution import HaltReason
 from abaco.domain.ids import WorkerId
-from abaco.operations.logs import TRUNCATED
+from abaco.domain.log import TRUNCATED
 from tests.support.records import a_message, an_actor, an_execution
 
 ROOT = Path(__file__).parents[2]

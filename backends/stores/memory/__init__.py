@@ -16,13 +16,14 @@ from backends.stores.memory.intake import MemoryIntake
 from backends.stores.memory.mailbox import MemoryExecutions, MemoryMailbox
 from backends.stores.memory.outbox import MemoryOutbox, MemoryWebhookSecrets
 from backends.stores.memory.output import MemoryInstance, MemoryLogs, MemoryResults
+from backends.stores.memory.search import MemorySearch
 from backends.stores.memory.sharing import MemoryAliases, MemoryNonces, MemoryPermissions
 from backends.stores.memory.state import State
 
 
 @asynccontextmanager
 async def open_stores(settings: Settings, clock: Clock) -> AsyncIterator[Stores]:
-    """Open an empty store. Of the settings only those about events matter to it."""
+    """Open an empty store. Of the settings those about events and searches matter to it."""
     state = State(clock, policy_of(settings))
     mailbox = MemoryMailbox(state)
     yield Stores(
@@ -39,6 +40,7 @@ async def open_stores(settings: Settings, clock: Clock) -> AsyncIterator[Stores]
         nonces=MemoryNonces(state),
         cron=MemoryCron(state),
         configs=MemoryConfigs(state),
+        search=MemorySearch(state, settings.store.search_timeout_s),
         outbox=MemoryOutbox(state, mailbox),
         webhook_secrets=MemoryWebhookSecrets(state),
     )

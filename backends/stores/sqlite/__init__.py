@@ -23,6 +23,7 @@ from backends.stores.sqlite.mailbox import SqliteMailbox
 from backends.stores.sqlite.nonces import SqliteNonces
 from backends.stores.sqlite.outbox import SqliteOutbox
 from backends.stores.sqlite.permissions import SqlitePermissions
+from backends.stores.sqlite.search import SqliteSearch
 from backends.stores.sqlite.webhook_secrets import SqliteWebhookSecrets
 from backends.stores.sqlite.workers import SqliteWorkers
 
@@ -37,7 +38,11 @@ async def open_stores(settings: Settings, clock: Clock) -> AsyncIterator[Stores]
         ConfigError: The file cannot be used; says which key to change and how.
 
     """
-    async with open_database(settings.database_path, settings.store.timeout_s) as database:
+    async with open_database(
+        settings.database_path,
+        settings.store.timeout_s,
+        search_timeout_s=settings.store.search_timeout_s,
+    ) as database:
         yield make_stores(database, settings, clock)
 
 
@@ -58,6 +63,7 @@ def make_stores(database: Database, settings: Settings, clock: Clock) -> Stores:
         nonces=SqliteNonces(database),
         cron=SqliteCron(database),
         configs=SqliteConfigs(database),
+        search=SqliteSearch(database, clock, settings.store.search_timeout_s),
         outbox=SqliteOutbox(database),
         webhook_secrets=SqliteWebhookSecrets(database),
     )

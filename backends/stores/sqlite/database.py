@@ -1,4 +1,4 @@
-"""The database file: making it, connecting to it, and its two lanes."""
+"""The database file: making it, connecting to it, and its three lanes."""
 
 from __future__ import annotations
 
@@ -26,18 +26,26 @@ OLDEST_SQLITE = (3, 37, 0)
 _CACHE_KIB = 32 * 1024
 #: a WAL that a burst has grown is cut back to this
 _WAL_LIMIT_BYTES = 64 * 1024 * 1024
+#: searches that may wait; past it the store says that it is overloaded
+MAX_SEARCHES = 100
 
 
 class Database:
-    """Two lanes to one file: one that writes, one that reads.
+    """Three lanes to one file: one that writes, one that reads, one for searches, which take long.
 
     A read begins a fresh snapshot after it was asked for, so it sees every write that returned
     before.
+
+    Attributes:
+        is_closing: Set when what takes long should be given up; read by the lanes' threads.
+
     """
 
-    def __init__(self, writer: Lane, reader: Lane) -> None:
+    def __init__(self, writer: Lane, reader: Lane, searcher: Lane) -> None:
         self._writer = writer
         self._reader = reader
+        self._searcher = searcher
+        self.is_closing = False
 
     async def write(
         self,
@@ -57,6 +65,15 @@ class Database:
         """Run a function in a snapshot."""
         return await self._reader.run(partial(_call, work, args, kwargs))
 
+    async def search(
+        self,
+        work: Callable[Concatenate[sqlite3.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run a function that may take long in a snapshot, when the ones before it are done."""
+        return await self._searcher.run(partial(_call, work, args, kwargs))
+
 
 def _call(
     work: Callable[..., T],
@@ -68,8 +85,15 @@ def _call(
 
 
 @asynccontextmanager
-async def open_database(path: Path, timeout_s: float) -> AsyncIterator[Database]:
+async def open_database(
+    path: Path, timeout_s: float, *, search_timeout_s: float = 5.0
+) -> AsyncIterator[Database]:
     """Make or upgrade the file, and serve it until the context ends.
+
+    Args:
+        path: The file.
+        timeout_s: Seconds after which a call counts as unanswered.
+        search_timeout_s: Seconds a search may take, besides.
 
     Raises:
         ConfigError: The file or its directory cannot be used.
@@ -88,14 +112,27 @@ async def open_database(path: Path, timeout_s: float) -> AsyncIterator[Database]
         begin="BEGIN",
         timeout_s=timeout_s,
     )
+    # one at a time: a quick search must not wait for the end of a slow one it shares a batch with
+    searcher = Lane(
+        "abaco-store-search",
+        partial(connect, path, timeout_s, can_write=False),
+        begin="BEGIN",
+        timeout_s=timeout_s + search_timeout_s,
+        max_batch=1,
+        max_waiting=MAX_SEARCHES,
+    )
     with ThreadPoolExecutor(1, "abaco-store-setup") as pool:
         await asyncio.get_running_loop().run_in_executor(pool, prepare, path, timeout_s)
+    database = Database(writer, reader, searcher)
     try:
         writer.start()
         reader.start()
-        yield Database(writer, reader)
+        searcher.start()
+        yield database
     finally:
-        # the reader first: the last connection to leave folds the WAL into the file
+        database.is_closing = True
+        # the writer last: the last connection to leave folds the WAL into the file
+        await searcher.close()
         await reader.close()
         await writer.close()
 
