@@ -1,7 +1,8 @@
 """The contract of a container engine driver.
 
-A driver does not assume that containers run on this host: nothing here is a local path or a
-process id. Exit and output are learned from streams and events of the engine, never by polling.
+A driver does not assume that containers run on this host: nothing here is a process id, and of
+paths there are only those of ``Bind``, for engines that see our files. Exit and output are learned
+from streams and events of the engine, never by polling.
 
 Every method maps the engine's faults to the leaves of DriverError: EngineUnavailableError when
 the engine does not answer or vanishes in mid-call, EngineTimeoutError when it is too slow.
@@ -31,11 +32,17 @@ class PullPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineInfo:
-    """What a driver talks to. ``endpoint`` is shown as a worker's ``location``."""
+    """What a driver talks to. ``endpoint`` is shown as a worker's ``location``.
+
+    Attributes:
+        sees_our_files: Whether containers can be given files of this host (``Bind``).
+
+    """
 
     driver: str
     version: str
     endpoint: str
+    sees_our_files: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +66,18 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bind:
+    """A file, socket or directory of the host, put into a container.
+
+    Both paths are absolute. What the host does not have is not made: the start fails.
+    """
+
+    host_path: str
+    container_path: str
+    is_read_only: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSpec:
     """Everything about a container that is known before its message comes."""
 
@@ -71,6 +90,8 @@ class ContainerSpec:
     #: ``uid``, ``uid:gid`` or None for the image's own
     user: str | None = None
     privileged: bool = False
+    #: what every container of the spec is given, whatever its message
+    binds: tuple[Bind, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +111,8 @@ class Context:
     attempt: int
     #: complete, rendered to text; wins over the image's ENV
     environment: Mapping[str, str]
+    #: what only this execution is given, beside the binds of the spec
+    binds: tuple[Bind, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from abaco.errors import ContainerMissingError, DriverError
-from abaco.ports.driver import ContainerSpec
+from abaco.ports.driver import Bind, ContainerSpec
 from backends.drivers.engine_http import EngineHttp
 from backends.drivers.engine_stream import Stream
 from backends.drivers.engine_wire import EngineReplyError, Query
@@ -40,6 +40,7 @@ class Plan:
     name: str
     spec: ContainerSpec
     environment: Mapping[str, str]
+    binds: tuple[Bind, ...]
     labels: Mapping[str, str]
     network: str
     #: bytes of output the engine keeps

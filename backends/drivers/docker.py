@@ -47,7 +47,12 @@ async def ask_info(http: EngineHttp) -> EngineInfo:
             f"the Docker engine at {http.endpoint} speaks API {oldest} to {newest};"
             f" {API_VERSION} is needed (Docker 20.10 or later)"
         )
-    return EngineInfo(driver="docker", version=str(version["Version"]), endpoint=http.endpoint)
+    return EngineInfo(
+        driver="docker",
+        version=str(version["Version"]),
+        endpoint=http.endpoint,
+        sees_our_files=http.socket_path is not None,
+    )
 
 
 def _number(version: str) -> tuple[int, ...]:
@@ -133,6 +138,16 @@ class DockerDialect(Dialect):
         config: dict[str, Any] = {
             "NetworkMode": plan.network,
             "Init": True,
+            # not Binds: those make what the host does not have
+            "Mounts": [
+                {
+                    "Type": "bind",
+                    "Source": bind.host_path,
+                    "Target": bind.container_path,
+                    "ReadOnly": bind.is_read_only,
+                }
+                for bind in plan.binds
+            ],
             # The other log driver on disk, local, drops the end of lines longer than 16 KiB (Docker
             # 20.10); this one turns bytes that are no UTF-8 into U+FFFD, as any reader would.
             "LogConfig": {

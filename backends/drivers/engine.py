@@ -139,6 +139,7 @@ class EngineDriver(Driver):
             name=container_name(context),
             spec=slot.spec,
             environment=context.environment,
+            binds=(*slot.spec.binds, *context.binds),
             labels=make_labels(self._instance_id, slot.spec, context),
             network=self._options.network,
             log_bytes=self._options.log_bytes,

@@ -40,7 +40,12 @@ async def ask_info(http: EngineHttp) -> EngineInfo:
         raise DriverError(
             f"what answers at {http.endpoint} is not Podman 4 or later: {error.text}"
         ) from error
-    return EngineInfo(driver="podman", version=str(version["Version"]), endpoint=http.endpoint)
+    return EngineInfo(
+        driver="podman",
+        version=str(version["Version"]),
+        endpoint=http.endpoint,
+        sees_our_files=http.socket_path is not None,
+    )
 
 
 class PodmanImages(ImageApi):

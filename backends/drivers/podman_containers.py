@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from typing import Any
 
-from abaco.ports.driver import ContainerSpec
+from abaco.ports.driver import Bind, ContainerSpec
 from backends.drivers.containers import Dialect, Plan, Verdict
 from backends.drivers.engine_http import EngineHttp
 from backends.drivers.engine_stream import Stream
@@ -65,6 +65,7 @@ class PodmanDialect(Dialect):
             "env": dict(plan.environment),
             "labels": dict(plan.labels),
             "init": True,
+            "mounts": [_mount(bind) for bind in plan.binds],
             "log_configuration": {"driver": "k8s-file", "size": plan.log_bytes},
             "resource_limits": _resources(plan),
             "r_limits": [
@@ -77,14 +78,12 @@ class PodmanDialect(Dialect):
         if spec.privileged:
             body["privileged"] = True
             if self._http.socket_path is not None:
-                body["mounts"] = [
-                    {
-                        "type": "bind",
-                        "source": self._http.socket_path,
-                        "destination": ENGINE_SOCKET,
-                        "options": ["rw", "rbind"],
-                    }
-                ]
+                engine = Bind(
+                    host_path=self._http.socket_path,
+                    container_path=ENGINE_SOCKET,
+                    is_read_only=False,
+                )
+                body["mounts"].append(_mount(engine))
         else:
             body["no_new_privileges"] = True
         return body
@@ -183,6 +182,15 @@ class PodmanDialect(Dialect):
         """Stop watching everything."""
         for container_id in [*self._memory, *self._attached]:
             await self.forget(container_id)
+
+
+def _mount(bind: Bind) -> dict[str, Any]:
+    return {
+        "type": "bind",
+        "source": bind.host_path,
+        "destination": bind.container_path,
+        "options": ["ro" if bind.is_read_only else "rw", "rbind"],
+    }
 
 
 def _resources(plan: Plan) -> dict[str, Any]:

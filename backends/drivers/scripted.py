@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from abaco.config import Settings
@@ -26,6 +27,7 @@ from abaco.errors import (
     StartFailedError,
 )
 from abaco.ports.driver import (
+    Bind,
     ContainerSpec,
     Context,
     Driver,
@@ -308,6 +310,8 @@ class ScriptedDriver(Driver):
         self.engine.check_up()
         if act.start_error is not None:
             raise StartFailedError(f"container could not be started: {act.start_error}")
+        if missing := _missing(*slot.spec.binds, *context.binds):
+            raise StartFailedError(f"container could not be started: {missing} does not exist")
         container = Container(slot, context, act, self._instance_id)
         self.engine.containers[container.id] = container
         if act.reply_lost:
@@ -349,6 +353,11 @@ class ScriptedDriver(Driver):
         if container := self.engine.containers.pop(container_id, None):
             container.finish(SIGKILL_CODE)
         self.engine.announce()
+
+
+def _missing(*binds: Bind) -> str | None:
+    """Return the first path that the host does not have."""
+    return next((bind.host_path for bind in binds if not Path(bind.host_path).exists()), None)
 
 
 @asynccontextmanager

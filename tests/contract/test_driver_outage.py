@@ -139,6 +139,7 @@ async def test_created_but_never_started_cannot_be_adopted(lab: Lab, engine: Eng
         name=f"abaco_{context.execution.id}_1",
         spec=spec,
         environment=context.environment,
+        binds=(),
         labels=labels,
         network="none",
         log_bytes=10_000_000,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +10,16 @@ from typing import Any
 from abaco.config import Settings
 from abaco.domain.execution import ExecutionKey
 from abaco.domain.ids import ActorId, ExecutionId, Tenant, WorkerId
-from abaco.ports.driver import ContainerSpec, Context, Driver, Exit, Limits, PullPolicy, Running
+from abaco.ports.driver import (
+    Bind,
+    ContainerSpec,
+    Context,
+    Driver,
+    Exit,
+    Limits,
+    PullPolicy,
+    Running,
+)
 from tests.support.records import new_id
 
 
@@ -47,12 +56,19 @@ class Lab:
         )
 
     def context(
-        self, message: str = "", environment: Mapping[str, str] | None = None, attempt: int = 1
+        self,
+        message: str = "",
+        environment: Mapping[str, str] | None = None,
+        attempt: int = 1,
+        binds: Sequence[Bind] = (),
     ) -> Context:
         """Make the context of a new execution."""
         key = ExecutionKey(Tenant("DEV"), ActorId("actor1"), ExecutionId(new_id()))
         return Context(
-            execution=key, attempt=attempt, environment={"MSG": message, **(environment or {})}
+            execution=key,
+            attempt=attempt,
+            environment={"MSG": message, **(environment or {})},
+            binds=tuple(binds),
         )
 
     async def start(
