@@ -33,8 +33,6 @@ _PARAMETERS, _JSON_ONLY = "x-abaco-parameters", "x-abaco-json-only"
 _MARKS = frozenset({_SPELLED, _OMITS_NULLS, _JSON_ONLY, _LIKE, _WITHOUT})
 
 _VERBS = ("get", "put", "post", "delete")
-#: keys that say of a schema which values it lets pass
-_NARROWING = ("type", "anyOf", "allOf", "oneOf", "enum", "const", "$ref")
 #: last name in a pointer to a response
 _RESULT_NAME = re.compile(r"(?<=/)\w+$")
 _COMMON_HEADERS = {
@@ -216,7 +214,9 @@ def _may_be_null(schema: Node, schemas: Mapping[str, Node]) -> bool:
         return any(_may_be_null(each, schemas) for each in schema["anyOf"])
     if "type" in schema:
         return "null" in schema["type"]
-    return not any(key in schema for key in _NARROWING)
+    if "enum" in schema:
+        return None in schema["enum"]
+    return "const" not in schema
 
 
 def _without_null(schema: Node, schemas: Mapping[str, Node]) -> Node:
@@ -227,12 +227,17 @@ def _without_null(schema: Node, schemas: Mapping[str, Node]) -> Node:
         return {**schema, "anyOf": rest}
     if "type" in schema:
         return {**schema, "type": [each for each in schema["type"] if each != "null"]}
+    if "enum" in schema:
+        return {**schema, "enum": [each for each in schema["enum"] if each is not None]}
     return {**schema, "not": {"type": "null"}}
 
 
 def _resolve(schema: Node, schemas: Mapping[str, Node]) -> Node:
-    name = schema.get("$ref", "").removeprefix("#/components/schemas/")
-    return schemas[name] if name else schema
+    """Put the schema that is referred to in place, under what is said beside the reference."""
+    if "$ref" not in schema:
+        return schema
+    beside = {key: value for key, value in schema.items() if key != "$ref"}
+    return {**schemas[schema["$ref"].removeprefix("#/components/schemas/")], **beside}
 
 
 def _expand(node: Node, schemas: Mapping[str, Node]) -> Node:
@@ -266,12 +271,14 @@ def _envelope(status: str, result: Node) -> Node:
 
 
 def _form_of(schema: Node, schemas: Mapping[str, Node]) -> Node:
-    """Leave out what cannot be a field of a form."""
+    """Leave out what cannot be in a form: nulls, and values that are no texts."""
     whole = _resolve(schema, schemas)
     hidden = {name for name, part in whole["properties"].items() if part.get(_JSON_ONLY)}
-    if not hidden:
-        return schema
-    properties = {name: part for name, part in whole["properties"].items() if name not in hidden}
+    properties = {
+        name: _without_null(part, schemas) if _may_be_null(part, schemas) else part
+        for name, part in whole["properties"].items()
+        if name not in hidden
+    }
     examples = [
         {name: value for name, value in example.items() if name not in hidden}
         for example in whole.get("examples", [])

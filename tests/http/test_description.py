@@ -99,7 +99,7 @@ class TestServed:
     def test_in_the_configured_case(self, site):
         schemas = json.loads(site.get("/openapi.json", user=None).body)["components"]["schemas"]
         assert site.name("use_container_uid") in schemas["Actor"]["properties"]
-        assert site.name("max_uses") in schemas["NonceWanted"]["properties"]
+        assert site.name("max_uses") in schemas["ActorNonceWanted"]["properties"]
 
     def test_as_configured(self, make_site):
         modern = make_site(modern_status=True, accept_nonce=False)

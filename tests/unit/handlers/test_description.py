@@ -71,7 +71,11 @@ components:
       examples: [{end_time: null}]
     Wanted:
       x-abaco-spelled: true
-      properties: {a_map: {type: object, x-abaco-json-only: true}, a_text: {type: string}}
+      properties:
+        a_map: {type: object, x-abaco-json-only: true}
+        a_text: {type: string}
+        choice: {enum: [one, null]}
+        when: {description: Mine., $ref: "#/components/schemas/TimeOrNull"}
       examples: [{a_map: {}, a_text: b}]
 """
 
@@ -169,7 +173,11 @@ class TestWritingOut:
         assert content["application/json"]["schema"] == {"$ref": "#/components/schemas/Wanted"}
         forms = ("application/x-www-form-urlencoded", "multipart/form-data")
         for kind in forms:
-            assert content[kind]["schema"]["properties"] == {"a_text": {"type": "string"}}
+            assert content[kind]["schema"]["properties"] == {
+                "a_text": {"type": "string"},
+                "choice": {"enum": ["one"]},
+                "when": {"description": "Mine.", "anyOf": [{"type": "string"}]},
+            }
             assert content[kind]["schema"]["examples"] == [{"a_text": "b"}]
 
     def test_responses_of_every_route(self, finish):
