@@ -275,7 +275,7 @@ def _form_of(schema: Node, schemas: Mapping[str, Node]) -> Node:
     whole = _resolve(schema, schemas)
     hidden = {name for name, part in whole["properties"].items() if part.get(_JSON_ONLY)}
     properties = {
-        name: _without_null(part, schemas) if _may_be_null(part, schemas) else part
+        name: _field_of(part, schemas)
         for name, part in whole["properties"].items()
         if name not in hidden
     }
@@ -284,6 +284,15 @@ def _form_of(schema: Node, schemas: Mapping[str, Node]) -> Node:
         for example in whole.get("examples", [])
     ]
     return {**whole, "properties": properties, "examples": examples}
+
+
+def _field_of(schema: Node, schemas: Mapping[str, Node]) -> Node:
+    if _may_be_null(schema, schemas):
+        schema = _without_null(schema, schemas)
+    if isinstance(schema.get("type"), list):
+        texts = [each for each in schema["type"] if each not in ("object", "array")]
+        return {**schema, "type": texts}
+    return schema
 
 
 def _complete(operation: Node, dialect: Dialect, *, is_named: bool) -> Node:

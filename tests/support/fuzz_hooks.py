@@ -42,6 +42,7 @@ class Objects:
         self.makers: dict[str, Callable[[Names], str]] = {
             "actor": self.make_actor,
             "alias": self.make_alias,
+            "config": self.make_config,
             "execution": self.make_execution,
             "nonce": self.make_nonce,
             "worker": self.make_worker,
@@ -65,17 +66,21 @@ class Objects:
             return self.kept[kind]
         return self.makers[kind](others)
 
-    def fresh_alias(self) -> str:
-        """Return a name that no alias has."""
+    def fresh_name(self) -> str:
+        """Return a name that nothing has."""
         self._count += 1
-        return f"alias-{os.getpid()}-{self._count}"
+        return f"name-{os.getpid()}-{self._count}"
 
     def make_actor(self, others: Names) -> str:
         return str(self._call("/actors", {"image": "busybox", "stateless": False})["id"])
 
     def make_alias(self, others: Names) -> str:
-        body = {"alias": self.fresh_alias(), "actor_id": self.kept["actor"]}
+        body = {"alias": self.fresh_name(), "actor_id": self.kept["actor"]}
         return str(self._call("/actors/aliases", body)["alias"])
+
+    def make_config(self, others: Names) -> str:
+        body = {"name": self.fresh_name(), "value": "v", "is_secret": True}
+        return str(self._call("/actors/configs", {**body, "actors": self.kept["actor"]})["name"])
 
     def make_execution(self, others: Names) -> str:
         posted = self._call(f"/actors/{others['actor']}/messages", {"message": "hello"})
@@ -118,7 +123,7 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
         return
     base = case.operation.base_url.rstrip("/")
     objects = _objects.setdefault(base, Objects(base))
-    if {"actor", "alias"} & {*case.path_parameters} or case.path == "/actors/aliases":
+    if case.path != "/actors" and case.path.startswith("/actors"):
         objects.keep()
     is_in_chain = case.meta.phase.name.value == "stateful"
     if is_in_chain:
@@ -147,7 +152,9 @@ def _mend_body(case: Any, objects: Objects) -> None:
         if field in body and _is_chosen(body[field]):
             body[field] = objects.kept["actor"]
     if "alias" in body:
-        body["alias"] = objects.fresh_alias()
+        body["alias"] = objects.fresh_name()
+    if "actors" in body:
+        body["actors"], body["name"] = objects.kept["actor"], objects.fresh_name()
     if isinstance(body.get("image"), float):
         body["image"] = "busybox"
     for switch, field in SCHEDULE_FIELDS.items():

@@ -75,6 +75,7 @@ components:
         a_map: {type: object, x-abaco-json-only: true}
         a_text: {type: string}
         choice: {enum: [one, null]}
+        whatever: {type: [string, object, array]}
         when: {description: Mine., $ref: "#/components/schemas/TimeOrNull"}
       examples: [{a_map: {}, a_text: b}]
 """
@@ -176,6 +177,7 @@ class TestWritingOut:
             assert content[kind]["schema"]["properties"] == {
                 "a_text": {"type": "string"},
                 "choice": {"enum": ["one"]},
+                "whatever": {"type": ["string"]},
                 "when": {"description": "Mine.", "anyOf": [{"type": "string"}]},
             }
             assert content[kind]["schema"]["examples"] == [{"a_text": "b"}]
