@@ -223,7 +223,11 @@ def _without_null(schema: Node, schemas: Mapping[str, Node]) -> Node:
     """Return a schema for the same values but null."""
     schema = _resolve(schema, schemas)
     if "anyOf" in schema:
-        rest = [each for each in schema["anyOf"] if not _may_be_null(each, schemas)]
+        rest = [
+            _without_null(each, schemas) if _may_be_null(each, schemas) else each
+            for each in schema["anyOf"]
+            if each.get("type") != "null"
+        ]
         return {**schema, "anyOf": rest}
     if "type" in schema:
         return {**schema, "type": [each for each in schema["type"] if each != "null"]}

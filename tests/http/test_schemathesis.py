@@ -28,12 +28,12 @@ def test_whatever_comes_is_answered_as_described(mode, tmp_path):
         for verb in item
         if verb in VERBS
     }
-    assert set(report["valid_rates"]) == names
-    if mode == "jwt":
+    assert report["operations"]["tested"] == len(names)
+    if "coverage" in PHASES[mode]:
         # Nothing is shown by requests of which all meet a 404.
         accepted = {
             name
             for name, phases in report["valid_rates"].items()
             if any(phase["accepted"] for phase in phases.values())
         }
-        assert names - accepted == set()
+        assert {name for name in names if "{" in name} - accepted == set()

@@ -76,6 +76,7 @@ components:
         a_text: {type: string}
         choice: {enum: [one, null]}
         whatever: {type: [string, object, array]}
+        any_of: {anyOf: [{type: integer}, {enum: ["", null]}]}
         when: {description: Mine., $ref: "#/components/schemas/TimeOrNull"}
       examples: [{a_map: {}, a_text: b}]
 """
@@ -178,6 +179,7 @@ class TestWritingOut:
                 "a_text": {"type": "string"},
                 "choice": {"enum": ["one"]},
                 "whatever": {"type": ["string"]},
+                "any_of": {"anyOf": [{"type": "integer"}, {"enum": [""]}]},
                 "when": {"description": "Mine.", "anyOf": [{"type": "string"}]},
             }
             assert content[kind]["schema"]["examples"] == [{"a_text": "b"}]
