@@ -28,7 +28,8 @@ def test_whatever_comes_is_answered_as_described(mode, tmp_path):
         for verb in item
         if verb in VERBS
     }
-    assert report["operations"]["tested"] == len(names)
+    # Schemathesis leaves out where it has the description from.
+    assert report["operations"]["tested"] == len(names - {"GET /openapi.json"})
     if "coverage" in PHASES[mode]:
         # Nothing is shown by requests of which all meet a 404.
         accepted = {
