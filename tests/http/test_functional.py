@@ -4,6 +4,7 @@ Real agents, a real store and the scripted engine; one pass per spelling and sto
 those of the interface's table of functional behaviours that this release covers.
 """
 
+import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,6 +138,38 @@ def test_its_logs_show_the_context(whole, actor_id):
         "default_key2=default_value2",
     ):
         assert line in logs.splitlines()
+
+
+def test_configs_and_secrets(whole, actor_id, caplog):
+    caplog.set_level(logging.DEBUG)
+    path, second = "/actors/configs", whole.register()
+    flag = whole.name("is_secret")
+    first = {"name": "c1", "value": {"a": True}, flag: False, "actors": actor_id}
+    made = whole.post("/" + path, json_body=first).result
+    assert (made[flag], made["name"]) == (False, "c1")
+    form = {"name": "c2", "value": "hunter2 to you", flag: "True", "actors": actor_id}
+    assert whole.post(path, form=form).result[flag] is True
+    both = {"name": "c3", "value": "v", flag: "False", "actors": f"{actor_id},{second}"}
+    assert whole.post(path, form=both).result["actors"] == f"{actor_id},{second}"
+    assert whole.post(path, json_body={**first, "name": "c4", "actors": "henry"}).status == 404
+    assert len(whole.get(path).result) == 3
+    got = whole.get(f"{path}/c1").result
+    assert (got[flag], got["name"]) == (False, "c1")
+    limited = {**first, "name": "c5", "value": "foreign"}
+    assert whole.post(path, json_body=limited, user="testotheruser").status == 200
+    changed = {**first, "value": "battery staple", flag: True}
+    assert whole.put(f"{path}/c1", json_body=changed).result[flag] is True
+    assert whole.put(f"{path}/c1", json_body=changed, user="testotheruser").status == 400
+    execution_id = whole.send(actor_id)
+    finish(whole, actor_id, execution_id)
+    logs = whole.get(f"/actors/{actor_id}/executions/{execution_id}/logs").result["logs"]
+    given = {"c1": "battery staple", "c2": "hunter2 to you", "c3": "v"}
+    assert f"_actor_configs={given!r}" in logs.splitlines()
+    # the actor's own log has them, being the user's; nothing of the server's has
+    metrics = whole.get("/metrics", user=None).body.decode()
+    for text in ("hunter2 to you", "battery staple"):
+        assert text not in caplog.text
+        assert text not in metrics
 
 
 def test_query_parameters_override_the_default_environment(whole, actor_id):
