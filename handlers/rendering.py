@@ -319,4 +319,5 @@ def _execution_url(execution: Execution) -> str:
 
 
 def _profile_url(api_server: str, user: str) -> str:
-    return f"{api_server}/profiles/v2/{user}"
+    # who tells linked actors of events has a blank in its name
+    return f"{api_server}/profiles/v2/{quote(user, safe='@')}"

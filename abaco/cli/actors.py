@@ -87,6 +87,18 @@ def _attribute_options(env_help: str) -> list[Callable[[Command], Command]]:
             multiple=True,
             help="'sync' keeps a worker ready; other words are yours. Name all at once.",
         ),
+        click.option(
+            "--link", metavar="ACTOR", help="Tell this actor what happens. An empty text: nobody."
+        ),
+        click.option(
+            "--webhook", metavar="URL", help="Tell this URL what happens. An empty text: nobody."
+        ),
+        click.option(
+            "--webhook-secret-file",
+            type=click.File("r"),
+            help="Sign what the webhook is sent with the secret (whsec_...) in this file; an empty"
+            " file: no more.",
+        ),
         click.option("--log-ex", type=int, help="Seconds logs are kept."),
         click.option(
             "--cron",
@@ -112,11 +124,13 @@ def _body(options: Mapping[str, Any]) -> dict[str, Any]:
     """Name the given options as the API does."""
     names = (
         "name", "image", "description", "max_workers", "mem_limit", "log_ex", "privileged",
-        "cron_schedule", "cron_on", "queue",
+        "cron_schedule", "cron_on", "queue", "link", "webhook",
     )  # fmt: skip
     body = {name: options[name] for name in names if options.get(name) is not None}
     if options["cpus"] is not None:
         body["max_cpus"] = round(options["cpus"] * 1_000_000_000)
+    if options["webhook_secret_file"] is not None:
+        body["webhook_secret"] = options["webhook_secret_file"].read().strip()
     if options["hints"]:
         body["hints"] = list(options["hints"])
     if options["env"]:

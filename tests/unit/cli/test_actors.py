@@ -35,9 +35,48 @@ def test_create_names_every_option_as_the_api_does(stub, run):
     }
 
 
+class TestWebhooks:
+    def test_create_names_whom_to_tell_and_reads_the_secret_from_a_file(self, stub, run, tmp_path):
+        stub.answer("POST", "/actors", an_actor())
+        secret = tmp_path / "secret"
+        secret.write_text("whsec_abc\n")
+        options = ["--link", "other", "--webhook", "https://example.org/", "--webhook-secret-file"]
+        result = run("actors", "create", "img", *options, str(secret))
+        assert result.exit_code == 0, result.output
+        assert stub.asked[-1].json == {
+            "image": "img",
+            "stateless": True,
+            "link": "other",
+            "webhook": "https://example.org/",
+            "webhook_secret": "whsec_abc",
+        }
+        assert "whsec" not in result.output
+
+    def test_an_update_keeps_them_and_leaves_the_secret_to_the_server(self, stub, run):
+        actor = an_actor(link="other", webhook="https://example.org/")
+        stub.answer("GET", "/actors/hello", actor)
+        stub.answer("GET", "/actors", [actor])
+        stub.answer("PUT", "/actors/a1", actor)
+        assert run("actors", "update", "hello", "--description", "d").exit_code == 0
+        sent = stub.asked[-1].json
+        assert (sent["link"], sent["webhook"]) == ("other", "https://example.org/")
+        assert "webhook_secret" not in sent
+
+    def test_an_empty_text_tells_nobody_any_more(self, stub, run):
+        actor = an_actor(link="other", webhook="https://example.org/")
+        stub.answer("GET", "/actors/hello", actor)
+        stub.answer("GET", "/actors", [actor])
+        stub.answer("PUT", "/actors/a1", actor)
+        options = ["--link", "", "--webhook", "", "--webhook-secret-file", "-"]
+        assert run("actors", "update", "hello", *options, stdin="").exit_code == 0
+        sent = stub.asked[-1].json
+        assert (sent["link"], sent["webhook"], sent["webhook_secret"]) == ("", "", "")
+
+
 @pytest.mark.parametrize(
     "options",
     [
+        ["--webhook-secret-file", "/no/such/file"],
         ["-e", "novalue"],
         ["-e", "=x"],
         ["--max-workers", "0"],
