@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,12 +14,14 @@ from prometheus_client import REGISTRY
 from standardwebhooks.webhooks import Webhook
 
 from abaco.config import Settings
-from abaco.domain.actor import Actor, ActorStatus
-from abaco.domain.event import MAX_HOPS
+from abaco.domain.actor import Actor, ActorKey, ActorStatus
+from abaco.domain.event import MAX_HOPS, Event
 from abaco.domain.execution import Execution
 from abaco.errors import InvalidInputError, VaultError
 from abaco.operations import actors, aliases, executions, messages
 from abaco.operations.actors import ActorDraft
+from abaco.ports.notices import Topic
+from abaco.ports.store import Stores
 from abaco.settings import RuntimeSettings, WorkersSettings
 from agents import events as courier
 from backends.drivers.scripted import Act, ScriptedEngine, print_message
@@ -401,6 +404,51 @@ async def test_a_fault_of_ours_is_tried_again(
         await house.final(await house.post(source))
         assert len(await told(house, target, 2)) == 2
     assert "a bug, on purpose" in caplog.text
+
+
+class LateOutbox:
+    """Lets another event happen between the look that finds none and its answer."""
+
+    def __init__(self, target: Any) -> None:
+        self._target = target
+        self.meanwhile: Callable[[], Awaitable[None]] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._target, name)
+
+    async def head(self, actor: ActorKey) -> Event | None:
+        event: Event | None = await self._target.head(actor)
+        if event is None and self.meanwhile is not None:
+            happen, self.meanwhile = self.meanwhile, None
+            await happen()
+            await asyncio.sleep(0.05)  # the notice is taken before the answer comes
+        return event
+
+
+async def test_an_event_that_comes_while_the_last_one_ends_is_told() -> None:
+    outbox: list[LateOutbox] = []
+
+    def wrap(stores: Stores) -> Stores:
+        outbox.append(LateOutbox(stores.outbox))
+        return replace(stores, outbox=outbox[0])  # type: ignore[arg-type]
+
+    with a_receiver() as receiver:
+        async with telling(wrap=wrap) as house:
+            source = await house.register(webhook=receiver.url)
+
+            async def fail() -> None:
+                await house.stores.actors.set_status(
+                    source.key, ActorStatus.ERROR, "why", expect=set(ActorStatus)
+                )
+                house.services.notices.publish(Topic.ACTOR, source.key)
+
+            outbox[0].meanwhile = fail
+            await house.stores.actors.set_status(
+                source.key, ActorStatus.READY, " ", expect=set(ActorStatus)
+            )
+            house.services.notices.publish(Topic.ACTOR, source.key)
+            await wait_for(receiver, 2)
+        assert receiver.types() == ["ACTOR_READY", "ACTOR_ERROR"]
 
 
 async def test_a_secret_that_cannot_be_read_ends_the_event_and_says_so(
