@@ -54,6 +54,10 @@ class ApiError(ClientError):
         self.retry_after_s = retry_after_s
 
 
+#: query parameters; a list of pairs where names repeat
+Query = Mapping[str, str] | Sequence[tuple[str, str]]
+
+
 class AbacoClient:
     """One server as one caller sees it.
 
@@ -83,7 +87,7 @@ class AbacoClient:
         method: str,
         path: Sequence[str],
         *,
-        query: Mapping[str, str] | None = None,
+        query: Query | None = None,
         headers: Mapping[str, str] | None = None,
         body: Any = ...,
         as_sent: bool = False,
@@ -134,7 +138,7 @@ class AbacoClient:
         finally:
             response.close()
 
-    def _url(self, path: Sequence[str], query: Mapping[str, str] | None) -> str:
+    def _url(self, path: Sequence[str], query: Query | None) -> str:
         url = "/".join([self.url, "actors", *(quote(part, safe="") for part in path)])
         return f"{url}?{urlencode(query)}" if query else url
 

@@ -13,6 +13,7 @@ from abaco.cli.admin import admin
 from abaco.cli.configs import configs
 from abaco.cli.doctor import doctor
 from abaco.cli.messages import executions, halt, logs, send
+from abaco.cli.search import search
 from abaco.cli.server import init, serve
 from abaco.cli.session import target_options
 from abaco.cli.sharing import aliases, nonces
@@ -66,6 +67,7 @@ for _command in (
     executions,
     halt,
     logs,
+    search,
     state,
     workers,
     aliases,
