@@ -32,18 +32,14 @@ def grade_text(texts: Iterable[str], phrases: Sequence[str], words: Sequence[str
         words: Folded; one of them must, if there are any.
 
     """
-    missing = set(phrases)
-    counts = dict.fromkeys(words, 0)
-    for text in texts:
-        folded = fold(text)
-        missing -= {phrase for phrase in missing if _count(folded, phrase, at_most=1)}
-        for word in counts:
-            counts[word] += _count(folded, word, at_most=_WORD_WEIGHT)
-    if missing:
-        return 0
+    folded = [fold(text) for text in texts]
+    for phrase in phrases:
+        if not any(_count(text, phrase, at_most=1) for text in folded):
+            return 0
     if not words:
         return 1
-    found = [count for count in counts.values() if count]
+    counts = [sum(_count(text, word, at_most=_WORD_WEIGHT) for text in folded) for word in words]
+    found = [count for count in counts if count]
     return len(found) * _WORD_WEIGHT + min(sum(found), _WORD_WEIGHT - 1) if found else 0
 
 
