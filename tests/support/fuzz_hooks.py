@@ -130,8 +130,11 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
         objects.keep()
     is_in_chain = case.meta.phase.name.value == "stateful"
     if is_in_chain:
-        # What comes of a message names no execution that a chain could go on with.
+        # What comes of a message names no execution that a chain could go on with, and a search
+        # has another form than a list.
         case.query.pop("_abaco_synchronous", None)
+        if case.operation.definition.raw.get("operationId", "").startswith("list"):
+            case.query.clear()
     elif _is_valid(case, ParameterLocation.PATH):
         _name_what_exists(case, objects)
     if _is_valid(case, ParameterLocation.BODY) and isinstance(case.body, dict):
