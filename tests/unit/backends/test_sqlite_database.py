@@ -135,7 +135,7 @@ async def test_the_threads_end_with_the_context(tmp_path: Path) -> None:
         return {each.name for each in threading.enumerate() if each.name.startswith("abaco-store")}
 
     async with open_database(tmp_path / "abaco.db", 5.0) as database:
-        assert ours() == {"abaco-store-writer", "abaco-store-reader"}
+        assert ours() == {f"abaco-store-{name}" for name in ("writer", "reader", "search")}
     assert ours() == set()
     with pytest.raises(StoreUnavailableError, match="closed"):
         await database.read(_epoch)
