@@ -51,7 +51,7 @@ def test_everything_is_json(case):
         rendering.render_posted(posted, case),
         rendering.render_summary(listing, items, case),
         rendering.render_execution(execution, case),
-        rendering.render_logs(actor, execution, "text"),
+        rendering.render_logs(actor.owner, execution, "text"),
         rendering.render_mailbox(actor, "messages", 0),
     ):
         assert json.loads(json.dumps(record, allow_nan=False)) == record
