@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
+from tornado.web import Application
 
 from abaco.config import Settings
 from abaco.domain.health import CheckReport
@@ -32,7 +33,7 @@ from backends.system import RandomIds, SystemClock, hold_data_dir
 from backends.tokens.select import open_tokens
 from backends.vault import open_vault
 from backends.webhooks import HttpWebhookSender
-from handlers.routes import make_application
+from handlers.routes import make_application, make_internal_application
 from handlers.server import make_server, raise_file_limit
 
 _log = logging.getLogger(__name__)
@@ -61,6 +62,8 @@ class App:
         #: set by ``start``
         self.services: Services
         self.port = 0
+        #: 0 when there is none
+        self.internal_port = 0
         self._crew: Crew
 
     async def start(self) -> None:
@@ -124,25 +127,38 @@ class App:
 
     def _listen(self, rotation: Rotation) -> None:
         web = self.settings.web
+        agents, checks = self.supervisor.report, self.checks
+        if web.internal_port is not None:
+            internal = make_internal_application(self.services, agents=agents, checks=checks)
+            self.internal_port = self._serve(
+                internal, web.internal_address, web.internal_port, "web.internal_port"
+            )
+        elif not web.shows_metrics:
+            _log.warning("/metrics is not served: others reach web.address; set web.internal_port")
         application = make_application(
-            self.services, agents=self.supervisor.report, checks=self.checks, rotation=rotation
+            self.services, agents=agents, checks=checks, rotation=rotation
         )
+        self.port = self._serve(application, web.address, web.port, "web.port")
+
+    def _serve(self, application: Application, address: str, port: int, key: str) -> int:
+        """Answer requests there from now on. Returns the port; ``key`` is what sets it."""
         try:
-            sockets = bind_sockets(web.port, web.address, backlog=LISTEN_BACKLOG)
+            sockets = bind_sockets(port, address, backlog=LISTEN_BACKLOG)
         except OSError as error:
             raise ConfigError(
-                f"web.port: cannot listen on {web.address}:{web.port} ({error.strerror});"
-                " is another server running? choose another web.port"
+                f"{key}: cannot listen on {address}:{port} ({error.strerror});"
+                f" is another server running? choose another {key}"
             ) from error
-        self.port = sockets[0].getsockname()[1]
+        bound = int(sockets[0].getsockname()[1])  # before the server takes the sockets over
         server = make_server(
             application,
             file_limit=raise_file_limit(),
-            max_body_bytes=web.max_content_length,
+            max_body_bytes=self.settings.web.max_content_length,
         )
         server.add_sockets(sockets)
         self._stack.push_async_callback(self._close_http, server)
-        _log.info("listening on http://%s:%d", web.address, self.port)
+        _log.info("listening on http://%s:%d (%s)", address, bound, key)
+        return bound
 
     async def _close_http(self, server: HTTPServer) -> None:
         server.stop()

@@ -25,7 +25,7 @@ from abaco.errors import (
     StopFailedError,
 )
 from abaco.lifecycle import execution as life
-from abaco.metrics import EXECUTIONS, REDELIVERIES, STAGE_SECONDS
+from abaco.metrics import EXECUTIONS, REDELIVERIES, STAGE_SECONDS, START_FAILURES
 from abaco.ports.driver import ContainerSpec, Context, Running
 from abaco.ports.identity import Token
 from abaco.ports.notices import Topic
@@ -204,7 +204,10 @@ class Attempt:
     ) -> life.Stimulus:
         if self._execution.losses:  # output of the attempt that was lost
             await persist(lambda: self._kit.stores.logs.clear(self._key))
-        self._token = await self._kit.tokens.acquire(self._actor, self._key)
+        waited = self._kit.clock.now() - message.enqueued_at
+        STAGE_SECONDS.labels("queue_wait").observe(max(0.0, waited.total_seconds()))
+        with STAGE_SECONDS.labels("token").time():
+            self._token = await self._kit.tokens.acquire(self._actor, self._key)
         worker_id = self._execution.worker_id
         assert worker_id is not None  # noqa: S101 - the claim wrote it
         try:
@@ -224,6 +227,7 @@ class Attempt:
             with STAGE_SECONDS.labels("start").time():
                 self._running = await self._dispatch(make_spec, context)
         except (StartFailedError, ImageMissingError) as error:  # and nothing else says that surely
+            START_FAILURES.labels(error.code).inc()
             return life.StartFailed(error.message)
         return life.Started(self._running.container_id, self._running.started_at)
 
@@ -339,6 +343,8 @@ class Attempt:
         if is_final:
             reason = str(self._machine.halt or ("error" if outcome.error else "exit"))
             EXECUTIONS.labels(outcome.status.value, reason).inc()
+            if instruction.exit is not None:
+                STAGE_SECONDS.labels("run").observe(outcome.runtime_ms / 1000)
             _log.info(
                 "execution %s is %s, exit code %s %s",
                 self._key.id,

@@ -9,6 +9,7 @@ from abaco.domain.actor import Actor
 from abaco.domain.execution import ExecutionKey
 from abaco.domain.expiry import log_lifetime_s
 from abaco.errors import DriverError
+from abaco.metrics import LOG_BYTES, LOGS_TRUNCATED
 from abaco.ports.driver import Running
 from abaco.ports.notices import Topic
 from agents.kit import Kit, persist
@@ -94,4 +95,7 @@ class LogPump:
                 self._key, offset, data, max_bytes=self._max_bytes, expires_at=expires_at
             )
         )
+        LOG_BYTES.inc(len(data))
+        if offset <= self._max_bytes < self._offset:
+            LOGS_TRUNCATED.inc()
         self._kit.notices.publish(Topic.LOG, self._key)

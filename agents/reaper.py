@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime, timedelta
 
 from abaco.errors import DriverError
 from agents.kit import Kit
@@ -17,7 +18,7 @@ BATCH = 500
 
 
 class Reaper:
-    """One round a minute: expired logs, results and keys, containers of no live attempt."""
+    """One round a minute: what has expired, and containers of no live attempt."""
 
     def __init__(self, kit: Kit) -> None:
         self._kit = kit
@@ -29,6 +30,7 @@ class Reaper:
         for store in (stores.logs, stores.results, stores.intake):
             while await store.expire(now, limit=BATCH) == BATCH:
                 pass
+        await self._forget_audits(now)
         if not self._kit.engine.is_up:
             return
         try:
@@ -38,3 +40,11 @@ class Reaper:
         else:
             if count:
                 _log.warning("removed %d orphaned containers", count)
+
+    async def _forget_audits(self, now: datetime) -> None:
+        days = self._kit.settings.logs.audit_days
+        if days < 0:
+            return
+        before = now - timedelta(days=days)
+        while await self._kit.stores.audit.expire(before, limit=BATCH) == BATCH:
+            pass

@@ -14,6 +14,7 @@ from functools import partial
 from abaco.domain.ids import ExecutionId
 from abaco.domain.worker import WorkerStatus
 from abaco.errors import DriverError
+from abaco.metrics import ORPHANS
 from abaco.ports.driver import OwnedContainer
 from agents.kit import Kit, persist
 from agents.spawner import Spawner
@@ -54,6 +55,7 @@ async def sweep_containers(kit: Kit) -> int:
     orphans = [one for one in owned if not _is_kept(kit, one, leased)]
     for orphan in orphans:
         kit.remover.remove_soon(orphan.container_id)
+        ORPHANS.labels("running" if orphan.is_running else "stopped").inc()
     return len(orphans)
 
 

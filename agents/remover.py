@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 from abaco.errors import DriverError
+from abaco.metrics import STAGE_SECONDS
 from abaco.ports.driver import Driver
 from agents.engine import EngineWatch
 
@@ -40,7 +41,8 @@ class Remover:
             container_id, tries = await self._queue.get()
             await self._engine.wait_until_up()
             try:
-                await self._driver.remove(container_id)
+                with STAGE_SECONDS.labels("remove").time():
+                    await self._driver.remove(container_id)
             except DriverError as error:
                 self._failed(container_id, tries, error)
 

@@ -32,6 +32,7 @@ class _Agent:
     last_failure: str | None = None
     last_failure_time: datetime | None = None
     is_running: bool = True
+    is_lasting: bool = True
     crashes_s: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_CRASHES))
     task: asyncio.Task[None] | None = None
 
@@ -80,7 +81,12 @@ class Supervisor:
             raise ValueError(f"an agent named {name!r} is running")
         if self._is_stopping:
             return
-        agent = _Agent(name=name, run=run, started_at_s=self._clock.monotonic())
+        agent = _Agent(
+            name=name,
+            run=run,
+            started_at_s=self._clock.monotonic(),
+            is_lasting=on_end is None,
+        )
         self._agents[name] = agent
         work = self._run_for_ever(agent) if on_end is None else self._run_once(agent, on_end)
         agent.task = asyncio.create_task(work, name=name)
@@ -110,6 +116,7 @@ class Supervisor:
                 restart_count=agent.restart_count,
                 last_failure=agent.last_failure,
                 last_failure_time=agent.last_failure_time,
+                is_lasting=agent.is_lasting,
             )
             for agent in sorted(self._agents.values(), key=lambda agent: agent.name)
         ]

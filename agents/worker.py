@@ -14,6 +14,7 @@ from abaco.domain.worker import Worker, WorkerStatus
 from abaco.errors import DriverError, ImageMissingError, NotFoundError
 from abaco.lifecycle import worker as life
 from abaco.lifecycle.scaling import SYNC, idle_limit_s, kept_for_s
+from abaco.metrics import STAGE_SECONDS
 from abaco.ports.driver import ContainerSpec, ImageInfo, Limits
 from abaco.ports.notices import Subscription, Topic
 from abaco.ports.store import Claim, Refusal
@@ -251,7 +252,8 @@ class WorkerAgent:
 
     async def _try_claim(self) -> Claim | Refusal:
         mailbox = self._kit.stores.mailbox
-        return await mailbox.claim(self._key, self.worker.revision, self._kit.clock.now())
+        with STAGE_SECONDS.labels("claim").time():
+            return await mailbox.claim(self._key, self.worker.revision, self._kit.clock.now())
 
     async def _stay_for(self, delay_s: float) -> bool:
         """Wait, but not through a drain. False when drained."""

@@ -29,6 +29,8 @@ class ActorsHandler(SearchableHandler):
         """Register one."""
         request = ActorRequest.read(self.body(), self.query(), self.case)
         actor = await actors.register(self.services, self.caller, request.draft())
+        self.target = actor.key.shared
+        self.note(image=actor.definition.image)
         self.reply(render_actor(actor, self.case), "Actor created successfully.")
 
 
@@ -45,6 +47,7 @@ class ActorHandler(BaseHandler):
         actor = await actors.update(
             self.services, self.caller, self.actor, request.draft(), force=request.force
         )
+        self.note(image=actor.definition.image, revision=actor.revision)
         self.reply(render_actor(actor, self.case), "Actor updated successfully.")
 
     async def delete(self, aid: str) -> None:

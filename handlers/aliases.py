@@ -22,6 +22,8 @@ class AliasesHandler(BaseHandler):
         """Make one."""
         request = AliasRequest.read(self.body(), self.query(), self.case)
         alias = await aliases.create(self.services, self.caller, request.alias, request.actor_id)
+        self.target = alias.shared
+        self.note(actor=alias.actor_id)
         self.reply(render_alias(alias, self.case), "Actor alias created successfully.")
 
 
@@ -38,6 +40,7 @@ class AliasHandler(BaseHandler):
         if request.alias is not None:
             raise InvalidInputError("an alias cannot be renamed; send no alias", field="alias")
         alias = await aliases.repoint(self.services, self.caller, self.alias, request.actor_id)
+        self.note(actor=alias.actor_id)
         self.reply(render_alias(alias, self.case), "Actor alias updated successfully.")
 
     async def delete(self, name: str) -> None:

@@ -18,19 +18,20 @@ from abaco import errors
 from abaco.domain.actor import Actor
 from abaco.domain.actor_config import ActorConfig
 from abaco.domain.alias import Alias
+from abaco.domain.audit import AuditRecord
 from abaco.domain.caller import Caller
 from abaco.domain.ids import ActorId
 from abaco.domain.permission import ObjectKey
-from abaco.logs import redact
-from abaco.operations import nonces, tokens
+from abaco.operations import audit, nonces, tokens
 from abaco.operations.access import Right, authorise
 from abaco.operations.services import Services
+from handlers.auditing import make_record, named_object, outcome_of
 from handlers.auth import Authenticator, Bearer, Proof
+from handlers.entry import Entry
 from handlers.parameters import Body, Fields, read_body, read_query
 from handlers.spelling import Case, spell
 
 logger = logging.getLogger(__name__)
-access_logger = logging.getLogger("handlers.access")
 
 #: The one place where an error becomes a status. Refusals of permission are 400 because clients
 #: of the older Abaco depend on it.
@@ -105,21 +106,23 @@ class BaseHandler(RequestHandler):
     target: ObjectKey
     leads_to: ActorId
 
-    def initialize(
-        self, services: Services, authenticator: Authenticator, rights: Mapping[str, Right]
-    ) -> None:
+    def initialize(self, services: Services, authenticator: Authenticator, entry: Entry) -> None:
         """Take what the route table hands in.
 
         Args:
             services: What the operations work with.
             authenticator: Finds out who asks.
-            rights: What each verb of the route needs.
+            entry: What the table says of the route.
 
         """
         self.services = services
         self._authenticator = authenticator
-        self._rights = rights
+        self.entry = entry
         self._connected: asyncio.Timeout | None = None
+        self._raised: BaseException | None = None
+        self._detail: dict[str, str] = {}
+        #: the writing of the audit record and of the answer after it, once that has begun
+        self._concluding: asyncio.Future[None] | None = None
 
     @property
     def case(self) -> Case:
@@ -145,10 +148,14 @@ class BaseHandler(RequestHandler):
             raise HTTPError(405)
         if method == "OPTIONS":
             return None
-        is_reading = method in ("GET", "HEAD")
         # A verb that nobody declared ends here, as a fault of ours.
-        right = self._rights["GET" if is_reading else method]
-        return None if right.is_open else self._admit(right, is_reading=is_reading)
+        right = self.entry.rights[self._verb]
+        return None if right.is_open else self._admit(right, is_reading=self._verb == "GET")
+
+    @property
+    def _verb(self) -> str:
+        """What the route table calls the method."""
+        return "GET" if self.request.method == "HEAD" else self.request.method or ""
 
     async def _admit(self, right: Right, *, is_reading: bool) -> None:
         """Find out who asks and look up what the path names, if they may use it."""
@@ -234,6 +241,48 @@ class BaseHandler(RequestHandler):
     def _write_envelope(self, status: str, message: str, result: Any) -> None:
         self.finish(json.dumps(self.envelope(status, message, result)))
 
+    def note(self, **detail: object) -> None:
+        """Add to what the audit log says of this request; never what opens anything."""
+        self._detail |= {name: str(value) for name, value in detail.items()}
+
+    def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> asyncio.Future[None]:
+        """End the answer; one that goes into the audit log waits until the record is there."""
+        if self._concluding is None:
+            record = self._audit_record()
+            if record is None:
+                return super().finish(chunk)
+            if chunk is not None:
+                self.write(chunk)
+            self._concluding = asyncio.ensure_future(self._conclude(record))
+        return self._concluding
+
+    async def _conclude(self, record: AuditRecord) -> None:
+        try:
+            await audit.append(self.services, record)
+        finally:
+            super().finish()
+
+    def _audit_record(self) -> AuditRecord | None:
+        """Return what the audit log is to know of this request; None for most."""
+        action = self.entry.actions.get(self._verb)
+        status = self.get_status()
+        outcome = outcome_of(status, self._raised, is_reading=self._verb == "GET")
+        if action is None or outcome is None or not hasattr(self, "caller"):
+            return None
+        scope = self.entry.rights[self._verb].scope
+        named = named_object(scope, self.path_args)
+        return make_record(
+            self.request,
+            self.caller,
+            now=self.services.clock.now(),
+            action=action,
+            outcome=outcome,
+            status=status,
+            object_name=str(self.target) if hasattr(self, "target") else named,
+            request_id=self.request_id,
+            detail=self._detail,
+        )
+
     @asynccontextmanager
     async def while_connected(self) -> AsyncIterator[None]:
         """Run a block that ends when the client goes away."""
@@ -253,7 +302,7 @@ class BaseHandler(RequestHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Turn whatever was raised into an envelope."""
-        raised = kwargs["exc_info"][1] if "exc_info" in kwargs else None
+        raised = self._raised = kwargs["exc_info"][1] if "exc_info" in kwargs else None
         if isinstance(raised, errors.AbacoError):
             status_code = status_of(raised, modern=self.services.settings.web.modern_status)
         if status_code == 405:
@@ -325,23 +374,3 @@ class TooLargeHandler(BaseHandler):
         """Answer before anything else is looked at."""
         limit = self.services.settings.web.max_content_length
         raise errors.TooLargeError(f"the body is too large; the limit is {limit} bytes")
-
-
-def log_request(handler: RequestHandler) -> None:
-    """Write one line per request.
-
-    Without the query string and headers: both may carry tokens, and query parameters are the
-    environment of containers. A nonce is named in paths too.
-    """
-    status = handler.get_status()
-    is_routine = status < 400 and handler.request.method in ("GET", "HEAD", "OPTIONS")
-    access_logger.log(
-        logging.DEBUG if is_routine else logging.INFO,
-        "%s %s %d %.1f ms %s %s",
-        handler.request.method,
-        redact(handler.request.path),
-        status,
-        handler.request.request_time() * 1000,
-        handler.request.remote_ip,
-        getattr(handler, "request_id", "-"),
-    )

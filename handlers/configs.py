@@ -25,6 +25,8 @@ class ConfigsHandler(ListHandler):
         """Make one."""
         request = ConfigRequest.read(self.body(), self.query(), self.case)
         config = await configs.create(self.services, self.caller, request.draft())
+        self.target = config.shared
+        self.note(secret=config.is_secret)
         self.reply(render_config(config, self.case), "Config created successfully.")
 
 
@@ -39,6 +41,7 @@ class ConfigHandler(BaseHandler):
         """Replace value, secrecy and actors."""
         request = ConfigRequest.read(self.body(), self.query(), self.case)
         config = await configs.replace(self.services, self.config, request.draft())
+        self.note(secret=config.is_secret)
         self.reply(render_config(config, self.case), "Config updated successfully.")
 
     async def delete(self, name: str) -> None:

@@ -11,10 +11,10 @@ from typing import NamedTuple
 from swagger_ui_bundle import swagger_ui_path
 
 from abaco.errors import NotFoundError
-from abaco.operations.access import Right
 from abaco.operations.services import Services
 from handlers.auth import Authenticator
 from handlers.base import BaseHandler
+from handlers.entry import Entry
 from handlers.parameters import JSON_TYPE
 
 HTML_TYPE = "text/html; charset=utf-8"
@@ -62,11 +62,11 @@ class DescriptionHandler(BaseHandler):
         self,
         services: Services,
         authenticator: Authenticator,
-        rights: Mapping[str, Right],
+        entry: Entry,
         description: bytes,
     ) -> None:
         """Take what the route table hands in."""
-        super().initialize(services, authenticator, rights)
+        super().initialize(services, authenticator, entry)
         self._description = description
 
     async def get(self) -> None:

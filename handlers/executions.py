@@ -44,6 +44,7 @@ class ExecutionHandler(BaseHandler):
 
     async def delete(self, aid: str, execution_id: str) -> None:
         """Halt it."""
+        self.note(execution=execution_id)
         execution = await executions.halt(self.services, self.actor, execution_id)
         self.reply(None, f"Issued force quit command for execution {execution.id}.")
 

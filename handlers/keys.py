@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from abaco.operations.access import Right
 from abaco.operations.rotation import Rotation
 from abaco.operations.services import Services
 from handlers.auth import Authenticator
 from handlers.base import BaseHandler
+from handlers.entry import Entry
 from handlers.rendering import render_rotation
 
 
@@ -19,11 +17,11 @@ class EncryptionKeyHandler(BaseHandler):
         self,
         services: Services,
         authenticator: Authenticator,
-        rights: Mapping[str, Right],
+        entry: Entry,
         rotation: Rotation,
     ) -> None:
         """Take what the route table hands in."""
-        super().initialize(services, authenticator, rights)
+        super().initialize(services, authenticator, entry)
         self._rotation = rotation
 
     async def get(self) -> None:

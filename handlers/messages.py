@@ -50,6 +50,7 @@ class MessagesHandler(BaseHandler):
     async def delete(self, aid: str) -> None:
         """Give up the messages that wait."""
         count = await messages.purge(self.services, self.actor)
+        self.note(count=count)
         text = f"{count} messages were purged."
         self.reply(render_mailbox(self.actor, "msg", text), "Messages purged successfully.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -145,6 +146,38 @@ class WorkersRequest(RequestModel):
     """Body of POST /actors/{id}/workers."""
 
     num: fields.Integer = 1
+
+
+class AuditRequest(RequestModel):
+    """Parameters of GET /actors/admin/audit."""
+
+    after: fields.Integer = 0
+    since: fields.Text | None = None
+    limit: fields.Integer = 100
+
+    def start(self) -> datetime | None:
+        """Return the time to begin at. Without a zone it is UTC.
+
+        Raises:
+            InvalidInputError: It is no time.
+
+        """
+        if not self.since:
+            return None
+        try:
+            time = datetime.fromisoformat(self.since)
+            return time.replace(tzinfo=time.tzinfo or UTC).astimezone(UTC)
+        except (ValueError, OverflowError) as error:
+            raise InvalidInputError(
+                "must be a time in ISO 8601, like 2026-01-31T12:00:00Z", field="since"
+            ) from error
+
+
+class DashboardRequest(RequestModel):
+    """Parameters of the dashboard: the actor that the page comes after."""
+
+    tenant: fields.Text | None = None
+    actor: fields.Text | None = None
 
 
 def read_synchronous(query: Fields) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abaco.domain.audit import fingerprint
 from abaco.operations import nonces, permissions
 from handlers.base import BaseHandler
 from handlers.rendering import render_levels, render_nonce
@@ -21,6 +22,7 @@ class NoncesHandler(BaseHandler):
         """Make one."""
         request = NonceRequest.read(self.body(), self.query(), self.case)
         nonce = await nonces.create(self.services, self.caller, self.target, request.draft())
+        self.note(nonce=fingerprint(nonce.id), level=nonce.level.name, max_uses=nonce.max_uses)
         result = render_nonce(nonce, self.leads_to, self.case)
         self.reply(result, "Nonce created successfully.")
 
@@ -36,6 +38,7 @@ class NonceHandler(BaseHandler):
 
     async def delete(self, name: str, nonce_id: str) -> None:
         """Remove it."""
+        self.note(nonce=fingerprint(nonce_id))
         await nonces.delete(self.services, self.target, nonce_id)
         self.reply(None, "Nonce deleted successfully.")
 
@@ -51,5 +54,6 @@ class PermissionsHandler(BaseHandler):
     async def post(self, name: str) -> None:
         """Give one user a level; answer with the whole map."""
         request = PermissionRequest.read(self.body(), self.query(), self.case)
+        self.note(user=request.user, level=request.level)
         levels = await permissions.grant(self.services, self.target, request.user, request.level)
         self.reply(render_levels(levels), "Permission added successfully.")

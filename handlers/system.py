@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from collections.abc import Awaitable, Callable
 
 from abaco.domain.health import AgentReport, CheckReport
-from abaco.operations.access import Right
+from abaco.operations.exposition import CONTENT_TYPE, expose
 from abaco.operations.services import Services
-from abaco.operations.usage import measure
 from handlers.auth import Authenticator
 from handlers.base import BaseHandler
+from handlers.entry import Entry
 from handlers.rendering import render_agents, render_checks
 
 AgentReports = Callable[[], list[AgentReport]]
@@ -25,11 +23,11 @@ class HealthHandler(BaseHandler):
         self,
         services: Services,
         authenticator: Authenticator,
-        rights: Mapping[str, Right],
+        entry: Entry,
         agents: AgentReports,
     ) -> None:
         """Take what the route table hands in."""
-        super().initialize(services, authenticator, rights)
+        super().initialize(services, authenticator, entry)
         self._agents = agents
 
     async def get(self) -> None:
@@ -44,12 +42,12 @@ class ReadyHandler(BaseHandler):
         self,
         services: Services,
         authenticator: Authenticator,
-        rights: Mapping[str, Right],
+        entry: Entry,
         agents: AgentReports,
         checks: Checks,
     ) -> None:
         """Take what the route table hands in."""
-        super().initialize(services, authenticator, rights)
+        super().initialize(services, authenticator, entry)
         self._agents = agents
         self._checks = checks
 
@@ -68,7 +66,17 @@ class ReadyHandler(BaseHandler):
 class MetricsHandler(BaseHandler):
     """The process's metrics in Prometheus' text form."""
 
+    def initialize(  # type: ignore[override] # this route is given more than others
+        self,
+        services: Services,
+        authenticator: Authenticator,
+        entry: Entry,
+        agents: AgentReports,
+    ) -> None:
+        """Take what the route table hands in."""
+        super().initialize(services, authenticator, entry)
+        self._agents = agents
+
     async def get(self) -> None:
         """Write them, those of the store as they are now."""
-        await measure(self.services)
-        self.reply_raw(generate_latest(), CONTENT_TYPE_LATEST)
+        self.reply_raw(await expose(self.services, self._agents), CONTENT_TYPE)

@@ -25,6 +25,7 @@ class WorkersHandler(SearchableHandler):
     async def post(self, aid: str) -> None:
         """Make sure there are at least so many."""
         request = WorkersRequest.read(self.body(), self.query(), self.case)
+        self.note(num=request.num)
         requested = await workers.ensure(self.services, self.actor, request.num)
         self.reply(None, f"{requested} new workers were requested.")
 
@@ -39,5 +40,6 @@ class WorkerHandler(BaseHandler):
 
     async def delete(self, aid: str, worker_id: str) -> None:
         """Let it finish its message, and go."""
+        self.note(worker=worker_id)
         await workers.drain(self.services, self.actor, worker_id)
         self.reply(None, "Worker scheduled to be stopped.")

@@ -8,7 +8,13 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentReport:
-    """One supervised agent. ``age_s`` is seconds since its present run began."""
+    """One supervised agent.
+
+    Attributes:
+        age_s: Seconds since its present run began.
+        is_lasting: Whether it runs as long as the process; others end by themselves.
+
+    """
 
     name: str
     is_running: bool
@@ -16,6 +22,7 @@ class AgentReport:
     restart_count: int = 0
     last_failure: str | None = None
     last_failure_time: datetime | None = None
+    is_lasting: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

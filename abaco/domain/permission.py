@@ -37,6 +37,10 @@ class ObjectKey(NamedTuple):
     tenant: Tenant
     name: str
 
+    def __str__(self) -> str:
+        """Write kind and name, for people."""
+        return f"{self.kind}:{self.name}"
+
 
 #: longest name of a user that can be given a level
 MAX_USER_LENGTH = 256

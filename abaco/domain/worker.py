@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from abaco.domain.actor import ActorKey
+from abaco.domain.actor import DEFAULT_QUEUE, ActorKey
 from abaco.domain.ids import ActorId, Tenant, WorkerId
 
 
@@ -68,6 +68,8 @@ class Worker:
     host_ip: str
     location: str
     create_time: datetime
+    #: the actor's when the worker was asked for
+    queue: str = DEFAULT_QUEUE
     status: WorkerStatus = WorkerStatus.REQUESTED
     #: told to go because it was idle; a message that comes first calls it back
     is_retiring: bool = False

@@ -17,6 +17,7 @@ from abaco.domain.execution import (
 from abaco.domain.ids import ActorId
 from abaco.domain.permission import Level, ObjectKind
 from abaco.errors import ConflictError, NotFoundError
+from abaco.metrics import EXECUTIONS
 from abaco.operations.cron import decide
 from abaco.operations.definition import ActorDraft, define
 from abaco.operations.events import check_link, webhook_policy
@@ -147,7 +148,9 @@ async def delete(services: Services, actor: Actor, *, wait_s: float = DELETE_WAI
             finish_time=services.clock.now(),
             error=str(HaltReason.ACTOR_DELETED),
         )
-        for execution_id in await services.stores.mailbox.purge(actor.key, outcome):
+        purged = await services.stores.mailbox.purge(actor.key, outcome)
+        EXECUTIONS.labels(outcome.status.value, outcome.error).inc(len(purged))
+        for execution_id in purged:
             key = ExecutionKey(actor.tenant, actor.id, execution_id)
             services.notices.publish(Topic.EXECUTION, key)
         return await _wait_gone(services, actor.key, subscription, wait_s)

@@ -17,6 +17,7 @@ from abaco.domain.execution import (
 )
 from abaco.domain.ids import ExecutionId
 from abaco.domain.message import Message
+from abaco.metrics import EXECUTIONS
 from abaco.operations.intake import Post as Post
 from abaco.operations.intake import accept, make, make_all
 from abaco.operations.logs import stored_text
@@ -180,6 +181,7 @@ async def purge(services: Services, actor: Actor) -> int:
     """
     outcome = Outcome(status=ExecutionStatus.ERROR, finish_time=services.clock.now(), error=PURGED)
     purged = await services.stores.mailbox.purge(actor.key, outcome)
+    EXECUTIONS.labels(outcome.status.value, "purged").inc(len(purged))
     for execution_id in purged:
         key = ExecutionKey(actor.tenant, actor.id, execution_id)
         services.notices.publish(Topic.EXECUTION, key)

@@ -93,6 +93,7 @@ async def request_worker(services: Services, actor: Actor, *, limit: int) -> Wor
         host_ip=services.settings.spawner.host_ip,
         location=services.engine_endpoint(),
         create_time=services.clock.now(),
+        queue=actor.definition.queue,
     )
     is_recorded = await services.stores.workers.request(worker, limit=limit)
     return worker if is_recorded else None

@@ -28,12 +28,14 @@ from abaco.domain.execution import (
 from abaco.domain.ids import ExecutionId, Tenant
 from abaco.domain.message import Message
 from abaco.domain.worker import Worker, WorkerKey, WorkerStatus
+from abaco.ports.audit import AuditStore
 from abaco.ports.configs import ConfigStore
 from abaco.ports.cron import CronStore
 from abaco.ports.intake import Intake
 from abaco.ports.outbox import Outbox
 from abaco.ports.search import SearchStore
 from abaco.ports.sharing import AliasStore, NonceStore, PermissionStore
+from abaco.ports.usage import UsageStore
 from abaco.ports.vault import SealedStore
 
 
@@ -422,6 +424,8 @@ class Stores:
     configs: ConfigStore
     outbox: Outbox
     webhook_secrets: SealedStore
+    usage: UsageStore
+    audit: AuditStore
 
     @property
     def sealed(self) -> tuple[SealedStore, ...]:

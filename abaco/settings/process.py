@@ -30,6 +30,13 @@ class LogsSettings(Section):
         "INFO", description="Least severe level that is written."
     )
     file: Path | None = Field(None, description="Write here instead of to standard error.")
+    audit_days: int = Field(
+        365,
+        ge=-1,
+        le=36_500,
+        description="Days the records of the audit log are kept, which lies in the store and tells"
+        " who changed what; -1 for ever.",
+    )
 
 
 class StoreSettings(Section):

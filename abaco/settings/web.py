@@ -43,6 +43,19 @@ class WebSettings(Section):
 
     address: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    internal_address: str = Field(
+        "127.0.0.1",
+        description="Address internal_port is opened on. Nobody is asked who they are there.",
+    )
+    internal_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port for whoever watches the server: /metrics, and /health and /ready too."
+        " Without it /metrics is on the main port, as long as only this machine reaches that, and"
+        " else nowhere.",
+        json_schema_extra={"allowed": "a port, 0 for a free one, or nothing"},
+    )
     access_control: Literal["none", "jwt"] = Field(
         "none",
         description="none: everybody may do everything, only on loopback addresses. jwt: callers"
@@ -272,6 +285,25 @@ class WebSettings(Section):
         if not parts.hostname or not (parts.scheme == "https" or is_near):
             raise ValueError("no https URL")
         return text
+
+    @model_validator(mode="after")
+    def _check_ports(self) -> Self:
+        listening, internal = (
+            (self.address, self.port),
+            (self.internal_address, self.internal_port),
+        )
+        if listening == internal and self.port:
+            raise PydanticCustomError(
+                "taken",
+                "must not be the port of everything else, which is for others",
+                {"key": "internal_port", "because": "port"},
+            )
+        return self
+
+    @property
+    def shows_metrics(self) -> bool:
+        """Whether the main port has ``/metrics`` as well."""
+        return self.internal_port is None and self.is_loopback
 
     @property
     def is_loopback(self) -> bool:

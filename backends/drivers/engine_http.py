@@ -19,6 +19,7 @@ from tornado.iostream import IOStream, StreamClosedError
 from tornado.tcpclient import TCPClient
 
 from abaco.errors import ConfigError, EngineTimeoutError, EngineUnavailableError
+from backends.drivers.engine_meter import engine_call
 from backends.drivers.engine_stream import Stream
 from backends.drivers.engine_wire import Answer, Query, Reply, Request, send, target
 
@@ -85,10 +86,13 @@ class EngineHttp:
             EngineTimeoutError: No complete answer in time.
 
         """
+        with engine_call(method, path):
+            return await self._call(Request(method, target(path, query), body), path, timeout_s)
+
+    async def _call(self, request: Request, path: str, timeout_s: float | None) -> Reply:
         limit_s = self._timeout_s if timeout_s is None else timeout_s
         try:
             async with asyncio.timeout(limit_s), self._turns:
-                request = Request(method, target(path, query), body)
                 if self._idle:
                     reply = await self._try_idle(request)
                     if reply is not None:
@@ -96,7 +100,7 @@ class EngineHttp:
                 return await self._exchange(await self._connect(), request, Answer())
         except TimeoutError as error:
             raise EngineTimeoutError(
-                f"{self.endpoint} did not answer {method} {path} within {limit_s:g} s"
+                f"{self.endpoint} did not answer {request.method} {path} within {limit_s:g} s"
             ) from error
 
     async def _try_idle(self, request: Request) -> Reply | None:
@@ -163,13 +167,14 @@ class EngineHttp:
         socket_: IOStream | None = None
         try:
             try:
-                async with asyncio.timeout(self._timeout_s):
-                    socket_ = await self._connect()
-                    request = Request(method, target(path, query), body)
-                    connection = send(socket_, request, MAX_REPLY_BYTES)
-                    stream = Stream(self.endpoint, socket_, connection)
-                    if not answers_late:
-                        await stream.open()
+                with engine_call(method, path):
+                    async with asyncio.timeout(self._timeout_s):
+                        socket_ = await self._connect()
+                        request = Request(method, target(path, query), body)
+                        connection = send(socket_, request, MAX_REPLY_BYTES)
+                        stream = Stream(self.endpoint, socket_, connection)
+                        if not answers_late:
+                            await stream.open()
             except TimeoutError as error:
                 raise EngineTimeoutError(
                     f"{self.endpoint} did not answer {method} {path} within {self._timeout_s:g} s"

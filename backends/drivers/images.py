@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from abaco.errors import EngineTimeoutError, ImageMissingError
+from abaco.metrics import image_pull
 from abaco.ports.driver import ImageInfo, PullPolicy
 from backends.drivers.engine_wire import EngineReplyError
 
@@ -141,6 +142,7 @@ class Images:
     async def _pull(self, name: str, timeout_s: float, progress: Callable[[str], None]) -> None:
         async with self._pulls:
             progress(f"pulling {name}")
-            async with asyncio.timeout(timeout_s), aclosing(self._api.pull(name)) as lines:
-                async for line in lines:
-                    progress(line)
+            with image_pull():
+                async with asyncio.timeout(timeout_s), aclosing(self._api.pull(name)) as lines:
+                    async for line in lines:
+                        progress(line)

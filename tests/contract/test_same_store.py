@@ -309,6 +309,11 @@ async def _view(stores: Stores) -> dict[str, Any]:
         "backlog": dict(await stores.mailbox.backlog()),
         "leased": await stores.executions.list_leased(),
         "counters": await stores.executions.counters(),
+        "usage": await stores.usage.totals(),
+        "days": await stores.usage.list_days(limit=9),
+        "counts": await stores.usage.count_workers(),
+        "deepest": list((await stores.usage.deepest(9)).items()),
+        "reports": await stores.usage.list_actors(),
         **{
             f"{actor.id}.{what}": await see(actor)
             for actor in ACTORS

@@ -146,7 +146,10 @@ class TestUsing:
     def test_literals_win(self, site, actor_id):
         make(site, "hello", actor_id)
         assert site.get("/actors/aliases").result[0]["alias"] == "hello"
-        for path in ("/actors/aliases/hello/state", "/actors/utilization", "/actors/admin"):
+        for path in ("/actors/utilization", "/actors/admin"):
+            assert site.get(path).status == 200
+            assert site.delete(path).status == 405
+        for path in ("/actors/aliases/hello/state", "/actors/admin/state"):
             assert site.get(path).status == 404
             assert site.get(path, user=None).status == 404
         assert site.put("/actors/aliases", json_body={}).status == 405

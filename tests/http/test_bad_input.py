@@ -413,8 +413,6 @@ BAD_IDS = {
     "{}": 404,
     "null": 404,
     "%61liases": 404,
-    "utilization": 404,
-    "admin": 404,
     ";": 404,
     "abc;id=1": 404,
 }

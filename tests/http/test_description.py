@@ -8,7 +8,7 @@ import pytest
 from abaco.operations.access import Scope
 from abaco.settings import WebSettings
 from handlers.description import describe, dialect_of
-from handlers.routes import OPERATING, ROUTES
+from handlers.routes import INTERNAL, OPERATING, ROUTES
 from tests.support.conformity import NotAsDescribedError, conformity
 
 DOCUMENT = json.loads(describe(dialect_of(WebSettings())))
@@ -35,7 +35,7 @@ def words(right):
 def test_it_has_exactly_the_routes_and_verbs_there_are_with_what_they_need():
     declared = {
         (shape(route.path), verb): words(right)
-        for route in (*ROUTES, *OPERATING)
+        for route in (*ROUTES, *OPERATING, *INTERNAL)
         for verb, right in route.rights.items()
     }
     described = {

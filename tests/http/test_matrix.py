@@ -22,7 +22,7 @@ from abaco.operations.configs import ConfigDraft
 from abaco.operations.definition import ActorDraft
 from abaco.operations.messages import Post
 from abaco.operations.nonces import NonceDraft
-from handlers.routes import OPERATING, ROUTES, Route
+from handlers.routes import INTERNAL, OPERATING, ROUTES, Route
 from tests.http.conftest import opened
 from tests.http.site import API_SERVER, TENANT, Site, jwt_settings
 
@@ -85,6 +85,13 @@ TABLE: dict[tuple[str, str], Need] = {
     ("GET", "/actors"): member(),
     ("POST", "/actors"): member({"image": "busybox"}),
     ("GET", "/actors/search/executions"): member(),
+    ("GET", "/actors/utilization"): member(),
+    ("GET", "/actors/admin"): admin(),
+    ("GET", "/actors/admin/workers"): admin(),
+    ("GET", "/actors/admin/executions"): admin(),
+    ("GET", "/actors/admin/audit"): admin(),
+    ("GET", "/admin/dashboard"): admin(),
+    ("POST", "/admin/dashboard"): admin(),
     ("GET", "/actors/{actor}"): actor(READ, READ),
     ("PUT", "/actors/{actor}"): actor(UPDATE, UPDATE, {"image": "busybox"}),
     ("DELETE", "/actors/{actor}"): actor(UPDATE, UPDATE),
@@ -292,10 +299,10 @@ def test_every_route_and_verb_is_in_the_table():
     assert sorted(found) == sorted(TABLE)
 
 
-@pytest.mark.parametrize("route", [*ROUTES, *OPERATING], ids=lambda route: route.path)
+@pytest.mark.parametrize("route", [*ROUTES, *OPERATING, *INTERNAL], ids=lambda route: route.path)
 def test_every_route_declares_exactly_the_verbs_it_answers(route):
     assert set(route.rights) == verbs_of(route)
-    assert [right.is_open for right in route.rights.values()] == [route in OPERATING] * len(
+    assert [right.is_open for right in route.rights.values()] == [route not in ROUTES] * len(
         route.rights
     )
 

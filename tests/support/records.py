@@ -13,6 +13,7 @@ from typing import Any
 from abaco.domain.actor import Actor, ActorDefinition, ActorKey
 from abaco.domain.actor_config import ActorConfig
 from abaco.domain.alias import Alias
+from abaco.domain.audit import AuditOutcome, AuditRecord
 from abaco.domain.cron import Cron
 from abaco.domain.event import Event, EventType
 from abaco.domain.execution import Execution, ExecutionKey, ExecutionStatus, Outcome
@@ -219,6 +220,24 @@ def a_config(actors: str, name: str = "settings", **fields: Any) -> ActorConfig:
         "create_time": NOON,
     }
     return ActorConfig(**{**defaults, **fields})
+
+
+def an_audit_record(**fields: Any) -> AuditRecord:
+    """Build the record of an actor's registration."""
+    defaults = {
+        "time": NOON,
+        "action": "actor.register",
+        "outcome": AuditOutcome.DONE,
+        "status": 200,
+        "tenant": TENANT,
+        "user": OWNER,
+        "roles": ("Internal/everyone",),
+        "proof": "token",
+        "object": "actor:a1",
+        "request_id": "0" * 32,
+        "remote_address": "127.0.0.1",
+    }
+    return AuditRecord(**{**defaults, **fields})
 
 
 def execution_key(actor: ActorKey, name: str) -> ExecutionKey:

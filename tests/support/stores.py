@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -130,3 +131,33 @@ async def check_conservation(stores: Stores) -> None:
         waiting = sum(count for actor, count in backlog.items() if actor.tenant == tenant)
         assert await stores.intake.waiting(tenant) == waiting
     assert counters.leased == len(await stores.executions.list_leased())
+    await check_usage(stores)
+
+
+async def check_usage(stores: Stores) -> None:
+    """Hold the numbers about the whole instance against the records they count."""
+    usage = await stores.usage.totals()
+    actors = await stores.actors.list_actors(limit=10**6)
+    totals = [await stores.executions.totals(actor.key) for actor in actors]
+    assert usage.existing.actors == len(actors)
+    assert usage.existing.used_actors == sum(each.count > 0 for each in totals)
+    for name in ("count", "cpu_ns", "io_bytes"):
+        summed = sum(getattr(each, name) for each in totals)
+        assert getattr(usage.existing.executions, name) == summed
+        assert getattr(usage.ever.executions, name) >= summed
+    accepted = (await stores.executions.counters()).accepted
+    days = await stores.usage.list_days(limit=10**6)
+    assert usage.ever.executions.count == accepted == sum(day.executions for day in days)
+    assert usage.ever.actors == sum(day.actors for day in days)
+    workers = await stores.workers.list_workers()
+    assert await stores.usage.list_workers(limit=10**6) == workers
+    assert await stores.usage.count_workers() == Counter(
+        (each.queue, each.status) for each in workers
+    )
+    assert await stores.usage.count_served() == len({each.key.actor for each in workers})
+    backlog = dict(await stores.mailbox.backlog())
+    assert await stores.usage.deepest(10**6) == backlog
+    tenants = Counter[str]()
+    for key, queued in backlog.items():
+        tenants[key.tenant] += queued
+    assert await stores.usage.deepest_tenants(10**6) == tenants

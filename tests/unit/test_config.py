@@ -271,7 +271,7 @@ class TestMistakes:
 
     def test_with_nothing_near_all_names_are_listed(self, read):
         text = fault(read, "[logs]\nxyzzy: 1\n")
-        assert "known: file, level" in text
+        assert "known: audit_days, file, level" in text
 
     @pytest.mark.parametrize(
         ("section", "line", "allowed"),

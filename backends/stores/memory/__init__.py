@@ -10,6 +10,7 @@ from abaco.ports.clock import Clock
 from abaco.ports.store import Stores
 from backends.stores.event_rules import policy_of
 from backends.stores.memory.actors import MemoryActors, MemoryWorkers
+from backends.stores.memory.audit import MemoryAudit
 from backends.stores.memory.configs import MemoryConfigs
 from backends.stores.memory.cron import MemoryCron
 from backends.stores.memory.intake import MemoryIntake
@@ -19,6 +20,7 @@ from backends.stores.memory.output import MemoryInstance, MemoryLogs, MemoryResu
 from backends.stores.memory.search import MemorySearch
 from backends.stores.memory.sharing import MemoryAliases, MemoryNonces, MemoryPermissions
 from backends.stores.memory.state import State
+from backends.stores.memory.usage import MemoryUsage
 
 
 @asynccontextmanager
@@ -43,4 +45,6 @@ async def open_stores(settings: Settings, clock: Clock) -> AsyncIterator[Stores]
         search=MemorySearch(state, settings.store.search_timeout_s),
         outbox=MemoryOutbox(state, mailbox),
         webhook_secrets=MemoryWebhookSecrets(state),
+        usage=MemoryUsage(state),
+        audit=MemoryAudit(state),
     )

@@ -62,6 +62,7 @@ class MemoryActors(ActorStore):
         if actor.key in self._state.actors:
             raise rules.already_exists("an actor", actor.id)
         self._put_defined(actor)
+        self._state.count_day(actor.create_time, actors=1)
         self._state.permissions[actor.key.shared] = {actor.owner: Level.UPDATE}
 
     async def get(self, key: ActorKey) -> Actor:
@@ -181,6 +182,7 @@ class MemoryWorkers(WorkerStore):
         if worker.id in pool:
             raise rules.already_exists("a worker", worker.id)
         pool[worker.id] = worker
+        self._state.count_day(worker.create_time, workers=1)
         return True
 
     async def get(self, key: WorkerKey) -> Worker:

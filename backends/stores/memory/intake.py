@@ -87,6 +87,7 @@ def put_batch(state: State, actor: ActorKey, batch: Sequence[Submission]) -> Non
         state.seqs[execution.key] = box.last_seq = queued.seq
         box.messages[queued.seq] = queued
         heapq.heappush(box.waiting, queued.seq)
+        state.count_day(execution.message_received_time, executions=1)
     box.count += len(batch)
     state.count(accepted=len(batch))
     state.move_queued(actor.tenant, len(batch))

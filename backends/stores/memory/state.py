@@ -9,17 +9,19 @@ from __future__ import annotations
 import heapq
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, date, datetime
 
 from abaco.domain.actor import Actor, ActorKey
 from abaco.domain.actor_config import ActorConfig, ConfigKey, without_actor
 from abaco.domain.alias import Alias, AliasKey
+from abaco.domain.audit import AuditRecord
 from abaco.domain.event import Event, EventPolicy, Happening
 from abaco.domain.execution import FINAL, Execution, ExecutionKey, Outcome
 from abaco.domain.ids import ActorId, ExecutionId, Tenant, WorkerId
 from abaco.domain.message import Message
 from abaco.domain.nonce import Nonce, NonceId
 from abaco.domain.permission import Level, ObjectKey
+from abaco.domain.usage import DayUsage
 from abaco.domain.worker import Worker, WorkerKey, WorkerStatus
 from abaco.ports.clock import Clock
 from abaco.ports.store import Counters
@@ -122,6 +124,11 @@ class State:
     #: by seq, in order; an actor without events has no entry
     events: dict[ActorKey, dict[int, Event]] = field(default_factory=dict)
     webhook_secrets: dict[ActorKey, str] = field(default_factory=dict)
+    #: what was created on each day, deleted or not
+    days: dict[date, DayUsage] = field(default_factory=dict)
+    #: the audit log, by place
+    audit: dict[int, AuditRecord] = field(default_factory=dict)
+    last_audit_seq: int = 0
     counters: Counters = field(
         default_factory=lambda: Counters(accepted=0, queued=0, leased=0, final=0)
     )
@@ -139,6 +146,19 @@ class State:
             queued=past.queued + queued,
             leased=past.leased + leased,
             final=past.final + final,
+        )
+
+    def count_day(
+        self, time: datetime, *, actors: int = 0, workers: int = 0, executions: int = 0
+    ) -> None:
+        """Count what was created at this time, on its day."""
+        day = time.astimezone(UTC).date()
+        past = self.days.get(day, DayUsage(day=day))
+        self.days[day] = DayUsage(
+            day=day,
+            actors=past.actors + actors,
+            workers=past.workers + workers,
+            executions=past.executions + executions,
         )
 
     def find_box(self, key: ActorKey) -> Box:

@@ -11,6 +11,7 @@ from abaco.ports.store import Stores
 from backends.stores.event_rules import policy_of
 from backends.stores.sqlite.actors import SqliteActors
 from backends.stores.sqlite.aliases import SqliteAliases
+from backends.stores.sqlite.audit import SqliteAudit
 from backends.stores.sqlite.configs import SqliteConfigs
 from backends.stores.sqlite.cron import SqliteCron
 from backends.stores.sqlite.database import Database, open_database
@@ -24,6 +25,7 @@ from backends.stores.sqlite.nonces import SqliteNonces
 from backends.stores.sqlite.outbox import SqliteOutbox
 from backends.stores.sqlite.permissions import SqlitePermissions
 from backends.stores.sqlite.search import SqliteSearch
+from backends.stores.sqlite.usage import SqliteUsage
 from backends.stores.sqlite.webhook_secrets import SqliteWebhookSecrets
 from backends.stores.sqlite.workers import SqliteWorkers
 
@@ -66,4 +68,6 @@ def make_stores(database: Database, settings: Settings, clock: Clock) -> Stores:
         search=SqliteSearch(database, clock, settings.store.search_timeout_s),
         outbox=SqliteOutbox(database),
         webhook_secrets=SqliteWebhookSecrets(database),
+        usage=SqliteUsage(database),
+        audit=SqliteAudit(database),
     )

@@ -31,12 +31,12 @@ from backends.stores.sqlite.rows import (
 )
 from backends.stores.sqlite.webhook_secrets import forget_secret, keep_secret
 
-_COLUMNS = (
+ACTOR_COLUMNS = (
     "tenant", "id", "owner", "api_server", "definition", "link", "webhook", "create_time",
     "last_update_time", "status", "status_message", "revision", "state", "state_version",
     *CRON_COLUMNS,
 )  # fmt: skip
-_INSERT = insert_sql("actors", _COLUMNS, on_conflict=IF_ABSENT)
+_INSERT = insert_sql("actors", ACTOR_COLUMNS, on_conflict=IF_ABSENT)
 
 #: what goes with the actor; workers go by their foreign key
 _OWN_TABLES = ("logs", "log_chunks", "results")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from abaco.errors import ConfigError
+from abaco.metrics import store_call
 from backends.stores.sqlite.faults import SQLITE_FAULTS
 from backends.stores.sqlite.lane import Lane
 from backends.stores.sqlite.schema import migrate
@@ -54,7 +55,8 @@ class Database:
         **kwargs: P.kwargs,
     ) -> T:
         """Run a function in a writing transaction; durable when this returns."""
-        return await self._writer.run(partial(_call, work, args, kwargs))
+        with store_call("sqlite", name_of(work)):
+            return await self._writer.run(partial(_call, work, args, kwargs))
 
     async def read(
         self,
@@ -63,7 +65,8 @@ class Database:
         **kwargs: P.kwargs,
     ) -> T:
         """Run a function in a snapshot."""
-        return await self._reader.run(partial(_call, work, args, kwargs))
+        with store_call("sqlite", name_of(work)):
+            return await self._reader.run(partial(_call, work, args, kwargs))
 
     async def search(
         self,
@@ -72,7 +75,13 @@ class Database:
         **kwargs: P.kwargs,
     ) -> T:
         """Run a function that may take long in a snapshot, when the ones before it are done."""
-        return await self._searcher.run(partial(_call, work, args, kwargs))
+        with store_call("sqlite", name_of(work)):
+            return await self._searcher.run(partial(_call, work, args, kwargs))
+
+
+def name_of(work: Callable[..., object]) -> str:
+    """Return what metrics call a function: ``<module>.<name>``."""
+    return f"{work.__module__.rpartition('.')[2]}.{work.__name__.lstrip('_')}"
 
 
 def _call(

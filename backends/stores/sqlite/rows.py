@@ -224,6 +224,7 @@ def worker_values(worker: Worker) -> Values:
         "last_execution_time": micros_or_none(worker.last_execution_time),
         "last_health_check_time": micros_or_none(worker.last_health_check_time),
         "is_retiring": int(worker.is_retiring),
+        "queue": worker.queue,
     }
 
 
@@ -246,4 +247,5 @@ def to_worker(row: sqlite3.Row) -> Worker:
         last_execution_time=time_or_none(row["last_execution_time"]),
         last_health_check_time=time_or_none(row["last_health_check_time"]),
         is_retiring=bool(row["is_retiring"]),
+        queue=row["queue"],
     )

@@ -14,10 +14,12 @@ import sqlite3
 from collections.abc import Sequence
 
 from abaco.errors import ConfigError
+from backends.stores.sqlite.schema_audit import AUDIT
 from backends.stores.sqlite.schema_configs import CONFIGS
 from backends.stores.sqlite.schema_cron import CRON
 from backends.stores.sqlite.schema_events import EVENTS
 from backends.stores.sqlite.schema_intake import INTAKE
+from backends.stores.sqlite.schema_usage import USAGE
 
 Step = Sequence[str]
 
@@ -246,7 +248,7 @@ _RETIRING: Step = ("ALTER TABLE workers ADD COLUMN is_retiring INTEGER NOT NULL 
 
 #: step n leads from version n to version n + 1
 MIGRATIONS: Sequence[Step] = (
-    _FIRST, _SHARING, INTAKE, _NONCE_LIFE, CRON, _RETIRING, CONFIGS, EVENTS,
+    _FIRST, _SHARING, INTAKE, _NONCE_LIFE, CRON, _RETIRING, CONFIGS, EVENTS, USAGE, AUDIT,
 )  # fmt: skip
 
 

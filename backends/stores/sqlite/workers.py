@@ -23,7 +23,7 @@ from backends.stores.sqlite.rows import (
 _COLUMNS = (
     "tenant", "actor_id", "id", "image", "revision", "host_id", "host_ip", "location",
     "create_time", "status", "previous_status", "container_id", "last_execution_time",
-    "last_health_check_time", "is_retiring",
+    "last_health_check_time", "is_retiring", "queue",
 )  # fmt: skip
 _INSERT = insert_sql("workers", _COLUMNS, on_conflict=IF_ABSENT)
 

@@ -239,6 +239,9 @@ async def test_delete_leaves_no_row_behind_but_the_accounts(tmp_path: Path) -> N
         "tenant_mailboxes": 1,
         "counters": 1,
         "instance": 1,
+        "usage": 2,
+        "usage_days": 1,
+        "worker_counts": 1,
     }
 
 

@@ -32,6 +32,7 @@ from tests.support.records import (
     a_retry_key,
     a_worker,
     an_actor,
+    an_audit_record,
     an_error_outcome,
     an_execution,
     an_outcome,
@@ -55,7 +56,14 @@ MAY_WALK = {
     "SCAN counters",  # one row
     "SCAN instance",  # one row
     "SCAN executions USING INDEX executions_leased",  # what runs now
-    "SCAN mailboxes USING INDEX mailboxes_waiting",  # actors with waiting messages
+    "SCAN mailboxes USING COVERING INDEX mailboxes_deepest",  # actors with waiting messages
+    "SCAN tenant_mailboxes USING COVERING INDEX tenant_mailboxes_deepest",  # a page of them
+    "SCAN usage",  # two rows
+    "SCAN usage_days",  # a page, the latest first
+    "SCAN worker_counts",  # a row per status
+    "SCAN workers USING COVERING INDEX sqlite_autoindex_workers_1",  # goes with a list of all
+    "SCAN (subquery-1)",  # of that one
+    "SCAN a USING INDEX actors_all",  # a page, in the index's order
     "SCAN workers USING INDEX workers_all",  # all workers were asked for
     "SCAN actors USING INDEX actors_all",  # a page, in the index's order
     "SCAN outbox",  # all that waits was asked for, at the start
@@ -98,6 +106,27 @@ async def _lists(stores: Stores, actor: Actor) -> None:
     await stores.mailbox.count(actor.key)
     await stores.mailbox.backlog()
     await stores.instance.ping()
+    await _usage(stores, actor)
+
+
+async def _usage(stores: Stores, actor: Actor) -> None:
+    await stores.usage.totals()
+    await stores.usage.list_days(limit=2)
+    await stores.usage.count_workers()
+    await stores.usage.count_served()
+    await stores.usage.deepest(2)
+    await stores.usage.deepest_tenants(2)
+    (worker, *_) = await stores.usage.list_workers(limit=2)
+    await stores.usage.list_workers(after=worker, limit=2)
+    await stores.usage.list_actors(limit=2)
+    await stores.usage.list_actors(after=actor, limit=2)
+
+
+async def _audit(stores: Stores) -> None:
+    await stores.audit.append(an_audit_record())
+    await stores.audit.list_records(after=1, limit=2)
+    await stores.audit.list_records(since=NOON, limit=2)
+    await stores.audit.expire(at(1), limit=2)
 
 
 async def _sharing(stores: Stores, actor: Actor) -> None:
@@ -177,6 +206,7 @@ async def _everything(stores: Stores) -> None:
     await _lists(stores, actor)
     await _sharing(stores, actor)
     await _configure(stores, actor)
+    await _audit(stores)
     await stores.mailbox.release(run.key, 1, lost=True)
     run = (await claim(stores, worker)).execution
     await stores.logs.append(run.key, 0, b"abc", max_bytes=9, expires_at=at(1))
@@ -377,6 +407,13 @@ async def test_work_does_not_grow_with_history_or_queue(stores: Stores, database
         "counters": stores.executions.counters,
         "count": lambda: stores.mailbox.count(actor.key),
         "backlog": stores.mailbox.backlog,
+        "usage": stores.usage.totals,
+        "days": lambda: stores.usage.list_days(limit=2),
+        "worker counts": stores.usage.count_workers,
+        "deepest": lambda: stores.usage.deepest(2),
+        "deepest tenants": lambda: stores.usage.deepest_tenants(2),
+        "workers": lambda: stores.usage.list_workers(limit=2),
+        "reports": lambda: stores.usage.list_actors(limit=1),
         "leased": stores.executions.list_leased,
         "page": lambda: stores.executions.list_executions(actor.key, limit=2),
         "later page": lambda: stores.executions.list_executions(
