@@ -9,7 +9,11 @@ from abaco.cli.output import examples
 PATHS = [
     (),
     *((name,) for name in cli.commands),
-    *((group, name) for group in ("actors", "state") for name in cli.commands[group].commands),
+    *(
+        (group, name)
+        for group in ("actors", "state", "admin")
+        for name in cli.commands[group].commands
+    ),
 ]
 
 
