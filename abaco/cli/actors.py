@@ -99,6 +99,11 @@ def _attribute_options(env_help: str) -> list[Callable[[Command], Command]]:
             help="Sign what the webhook is sent with the secret (whsec_...) in this file; an empty"
             " file: no more.",
         ),
+        click.option(
+            "--token/--no-token",
+            default=None,
+            help="Give executions an access token that speaks for the actor's owner.",
+        ),
         click.option("--log-ex", type=int, help="Seconds logs are kept."),
         click.option(
             "--cron",
@@ -124,7 +129,7 @@ def _body(options: Mapping[str, Any]) -> dict[str, Any]:
     """Name the given options as the API does."""
     names = (
         "name", "image", "description", "max_workers", "mem_limit", "log_ex", "privileged",
-        "cron_schedule", "cron_on", "queue", "link", "webhook",
+        "cron_schedule", "cron_on", "queue", "link", "webhook", "token",
     )  # fmt: skip
     body = {name: options[name] for name in names if options.get(name) is not None}
     if options["cpus"] is not None:

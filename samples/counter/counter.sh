@@ -18,9 +18,9 @@ count=$((count + 1))
 url="${_abaco_api_server%/}/actors/v2/$_abaco_actor_id/state"
 set -- -q -O /dev/null --header 'Content-Type: application/json' \
     --post-data "{\"count\": $count, \"last\": \"$_abaco_execution_id\"}"
-# With access control the actor proves who it is: -e TOKEN=... when it was registered.
-if [ -n "${TOKEN:-}" ]; then
-    set -- "$@" --header "${_abaco_jwt_header_name:?}: $TOKEN"
+# With access control the actor proves who it is: --token when it was registered.
+if [ -n "${_abaco_access_token:-}" ]; then
+    set -- "$@" --header "Authorization: Bearer $_abaco_access_token"
 fi
 if ! wget "$@" "$url"; then
     echo "the state cannot be written at $url" >&2

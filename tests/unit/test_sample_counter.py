@@ -73,8 +73,8 @@ def test_an_execution_that_runs_again_is_counted_once(stub, count):
 
 
 def test_with_access_control_it_proves_who_it_is(stub, count):
-    count("{}", TOKEN="abc.def", _abaco_jwt_header_name="X-JWT-Assertion-DEV")
-    assert stub.asked[0].headers["X-Jwt-Assertion-Dev"] == "abc.def"
+    count("{}", _abaco_access_token="abc.def")
+    assert stub.asked[0].headers["Authorization"] == "Bearer abc.def"
 
 
 def test_a_state_that_cannot_be_written_is_a_failure(count):

@@ -35,6 +35,21 @@ def test_create_names_every_option_as_the_api_does(stub, run):
     }
 
 
+class TestTokens:
+    @pytest.mark.parametrize(
+        ("options", "sent"),
+        [
+            (["--token"], {"token": True}),
+            (["--no-token"], {"token": False}),
+            ([], {}),
+        ],
+    )
+    def test_what_is_not_said_is_left_to_the_server(self, stub, run, options, sent):
+        stub.answer("POST", "/actors", an_actor())
+        assert run("actors", "create", "img", *options).exit_code == 0
+        assert stub.asked[-1].json == {"image": "img", "stateless": True, **sent}
+
+
 class TestWebhooks:
     def test_create_names_whom_to_tell_and_reads_the_secret_from_a_file(self, stub, run, tmp_path):
         stub.answer("POST", "/actors", an_actor())
