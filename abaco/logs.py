@@ -20,10 +20,13 @@ _SECRETS = re.compile(
 #: a nonce without anything before it that says so, in a path that is none of ours
 _NONCE = re.compile(rf"(?<=_)[0-9a-f]{{{2 * NONCE_BYTES}}}")
 
+#: a signed token, wherever it stands: the beginnings of two JSON objects in base64
+_JWT = re.compile(r"\beyJ[\w-]+\.eyJ[\w-]+\.[\w-]*")
+
 
 def redact(text: str) -> str:
     """Blank out nonces and tokens."""
-    return _NONCE.sub("***", _SECRETS.sub(r"\1***", text))
+    return _NONCE.sub("***", _JWT.sub("***", _SECRETS.sub(r"\1***", text)))
 
 
 class RedactingFormatter(logging.Formatter):

@@ -23,6 +23,7 @@ NONCE = "DEV_STAGING_" + "0f" * 24
         ("Authorization: Bearer abc.def", "abc.def"),
         ("{'X-Jwt-Assertion-DEV': 'abc.def'}", "abc.def"),
         ("_abaco_access_token=abc", "abc"),
+        ("a program wrote eyJhbGci.eyJpc3Mi.c2lnbmF0dXJl here", "c2lnbmF0dXJl"),
     ],
 )
 def test_secrets_are_blanked_out(text, secret):
