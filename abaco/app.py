@@ -8,7 +8,7 @@ import secrets
 import signal
 import socket
 from collections.abc import Awaitable
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
@@ -22,13 +22,15 @@ from abaco.operations.events import webhook_policy
 from abaco.operations.rotation import Rotation
 from abaco.operations.services import Services
 from abaco.ports.store import Stores
+from abaco.ports.token_provider import TokenProvider
+from abaco.ports.vault import Vault
 from agents.crew import Crew, make_kit, start_crew
 from agents.health import HEARTBEAT_TTL_S
 from agents.notices import LocalNotices
 from agents.supervisor import Supervisor
 from backends.drivers.select import open_driver
-from backends.identity import ImageUser, NoTokens
-from backends.registry import find_stores
+from backends.identity import ImageUser
+from backends.registry import find_stores, find_token_provider
 from backends.system import RandomIds, SystemClock, hold_data_dir
 from backends.tokens.select import open_tokens
 from backends.vault import open_vault
@@ -101,6 +103,7 @@ class App:
             engine_endpoint=self._engine_endpoint,
             bearer=self._stack.enter_context(open_tokens(settings, self._clock)),
         )
+        tokens = await self._stack.enter_async_context(self._open_token_provider(stores, vault))
         webhooks = HttpWebhookSender(
             webhook_policy(self.services), settings.runtime.webhook_timeout
         )
@@ -108,11 +111,17 @@ class App:
         self._stack.push_async_callback(self.supervisor.stop)
         for name, agent in opened.agents.items():
             self.supervisor.start(name, agent)
-        kit = make_kit(self.services, opened.driver, identity=ImageUser(), tokens=NoTokens())
+        kit = make_kit(self.services, opened.driver, identity=ImageUser(), tokens=tokens)
         self._crew = start_crew(kit, self.services, self.supervisor, epoch, webhooks)
         rotation = Rotation(stores, vault, settle_s=2 * settings.store.timeout_s)
         self.supervisor.start("rotation", rotation.run)
         self._listen(rotation)
+
+    def _open_token_provider(
+        self, stores: Stores, vault: Vault
+    ) -> AbstractAsyncContextManager[TokenProvider]:
+        open_provider = find_token_provider(self.settings.runtime.token_provider)
+        return open_provider(self.settings, self._clock, stores, vault)
 
     def _engine_endpoint(self) -> str:
         info = self._crew.kit.engine.info

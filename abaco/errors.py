@@ -18,6 +18,9 @@
     │   │   └── StoreUnavailableError
     │   ├── VaultError            a secret no key opens, or keys that cannot be replaced
     │   ├── IssuerUnavailableError    who signs tokens does not tell its keys
+    │   ├── TokenError                there is no access token for an execution
+    │   │   ├── TokenUnavailableError     now; retryable
+    │   │   └── TokenRefusedError         nor will there be
     │   └── DriverError
     │       ├── EngineUnavailableError    the engine does not answer
     │       ├── EngineTimeoutError        it answered too late
@@ -169,6 +172,25 @@ class IssuerUnavailableError(BackendError):
 
     code = "issuer_unavailable"
     retryable = True
+
+
+class TokenError(BackendError):
+    """No access token can be had for an execution."""
+
+    code = "token"
+
+
+class TokenUnavailableError(TokenError):
+    """Whoever makes access tokens does not answer, or cannot make one now."""
+
+    code = "token_unavailable"
+    retryable = True
+
+
+class TokenRefusedError(TokenError):
+    """Whoever makes access tokens makes none for this actor's owner."""
+
+    code = "token_refused"
 
 
 class DriverError(BackendError):

@@ -65,7 +65,7 @@ MEANINGLESS: tuple[LegacyKey, ...] = (
 )
 
 _STORES = "the MongoDB store comes in a later release; records are in [store] backend"
-_TOKENS = "tokens for executions come in a later release"
+_NONCES = "nonces are not put into the environment of containers"
 _MOUNTS = "mounts come in a later release"
 _USERS = "running as the owner's user comes in a later release"
 _LARGE = "binary messages and results come in a later release"
@@ -78,13 +78,12 @@ NOT_YET: tuple[LegacyKey, ...] = (
     *_keys("store", _STORES, "mongo_password", is_secret=True),
     *_keys("docker", _REGISTRIES, "dockerhub_username_<n>"),
     *_keys("docker", _REGISTRIES, "dockerhub_password_<n>", is_secret=True),
-    *_keys("workers", _TOKENS, "generate_clients", "<tenant>_generate_clients"),
     *_keys("workers", _MOUNTS, "global_mounts", "<tenant>_global_mounts", "privileged_mounts"),
     *_keys("workers", _USERS, "use_tas_uid", "<tenant>_use_tas_uid"),
     *_keys("workers", _USERS, "actor_uid", "actor_gid", "actor_homedir"),
     *_keys("workers", _USERS, "<tenant>_actor_uid", "<tenant>_actor_gid"),
     *_keys("workers", _USERS, "<tenant>_actor_homedir"),
-    *_keys("runtime", _TOKENS, "token_provider", "token_failure", "inject_nonce"),
+    *_keys("runtime", _NONCES, "inject_nonce"),
     *_keys("runtime", _LARGE, "max_result_size", "large_results"),
     *_keys("runtime", _LARGE, "binary_transport", "oversize_message"),
     *_keys("runtime", "statistics come in a later release", "stats_mode"),

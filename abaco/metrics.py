@@ -70,6 +70,11 @@ EVENTS = Counter(
     "Steps of telling links and webhooks what happened: delivered, retried, given_up, dropped.",
     labelnames=("type", "leg", "outcome"),
 )
+TOKENS = Counter(
+    "abaco_tokens",
+    "Access tokens for executions: given, retried, failed.",
+    labelnames=("outcome",),
+)
 ENGINE_SECONDS = Histogram(
     "abaco_engine_call_seconds",
     "Seconds until the container engine answered a call.",

@@ -23,15 +23,17 @@ from abaco.errors import (
     RequestError,
     StartFailedError,
     StopFailedError,
+    TokenError,
 )
 from abaco.lifecycle import execution as life
 from abaco.metrics import EXECUTIONS, REDELIVERIES, STAGE_SECONDS, START_FAILURES
 from abaco.ports.driver import ContainerSpec, Context, Running
-from abaco.ports.identity import Token
 from abaco.ports.notices import Topic
+from abaco.ports.token_provider import NO_TOKEN, Token, TokenLife
 from agents.configs import read_configs
 from agents.kit import Kit, persist
 from agents.logpump import LogPump
+from agents.tokens import acquire_token, release_token
 
 _log = logging.getLogger(__name__)
 
@@ -98,7 +100,9 @@ class Attempt:
         self._is_recorded = execution.start_time is not None
         self._recording: asyncio.Task[None] | None = None
         self._log_done = asyncio.Event()
-        self._token: Token | None = None
+        self._token: Token = NO_TOKEN
+        #: set with the first request to stop
+        self._is_halted = asyncio.Event()
         self._delay_s = 0.0
         #: before the next look for the container; grows while looks fail
         self._find_pause_s = 0.0
@@ -123,8 +127,8 @@ class Attempt:
                         self._obey(instruction)
                 for task in listeners:
                     task.cancel()
-        if self._token is not None:
-            await self._kit.tokens.release(self._token)
+        if self._token.value and self._token.life is TokenLife.EXECUTION:
+            await release_token(self._kit, self._token)
         return Settlement(delay_s=self._delay_s, start_failures=self._machine.start_failures)
 
     def _begin(self) -> None:
@@ -136,6 +140,8 @@ class Attempt:
     # The way of instructions and answers.
 
     def _answer(self, stimulus: life.Stimulus) -> None:
+        if isinstance(stimulus, life.HaltRequested):
+            self._is_halted.set()
         self._stimuli.put_nowait(stimulus)
 
     def _follow(self, work: Coroutine[Any, Any, life.Stimulus | None]) -> None:
@@ -206,11 +212,13 @@ class Attempt:
             await persist(lambda: self._kit.stores.logs.clear(self._key))
         waited = self._kit.clock.now() - message.enqueued_at
         STAGE_SECONDS.labels("queue_wait").observe(max(0.0, waited.total_seconds()))
-        with STAGE_SECONDS.labels("token").time():
-            self._token = await self._kit.tokens.acquire(self._actor, self._key)
         worker_id = self._execution.worker_id
         assert worker_id is not None  # noqa: S101 - the claim wrote it
         try:
+            with STAGE_SECONDS.labels("token").time():
+                self._token = await acquire_token(
+                    self._kit, self._actor, self._execution, self._is_halted
+                )
             environment = build_environment(
                 self._actor,
                 message,
@@ -218,7 +226,7 @@ class Attempt:
                 access_token=self._token.value,
                 configs=await read_configs(self._kit, self._actor.key),
             )
-        except RequestError as error:
+        except (RequestError, TokenError) as error:
             return life.ContextRefused(error.message)
         context = Context(
             execution=self._key, attempt=self._execution.attempt, environment=environment

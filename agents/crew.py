@@ -10,7 +10,8 @@ from abaco.lifecycle.retry import RetryPolicy
 from abaco.metrics import QUEUE_PLACES, QUEUE_WAITING, QUEUE_WORKERS
 from abaco.operations.services import Services
 from abaco.ports.driver import Driver, PullPolicy
-from abaco.ports.identity import IdentityProvider, TokenProvider
+from abaco.ports.identity import IdentityProvider
+from abaco.ports.token_provider import TokenProvider
 from abaco.ports.webhooks import WebhookSender
 from agents.autoscaler import TICK_S, Autoscaler
 from agents.cron import CronAgent

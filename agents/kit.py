@@ -15,9 +15,10 @@ from abaco.errors import NotFoundError, StoreUnavailableError
 from abaco.lifecycle.retry import RetryPolicy
 from abaco.ports.clock import Clock
 from abaco.ports.driver import Driver
-from abaco.ports.identity import IdentityProvider, TokenProvider
+from abaco.ports.identity import IdentityProvider
 from abaco.ports.notices import Notices, Topic
 from abaco.ports.store import Stores
+from abaco.ports.token_provider import TokenProvider
 from abaco.ports.vault import Vault
 from agents.engine import EngineWatch
 from agents.images import ImageKeeper

@@ -14,6 +14,8 @@ from abaco.config import Settings
 from abaco.errors import ConfigError
 from abaco.ports.clock import Clock
 from abaco.ports.store import Stores
+from abaco.ports.token_provider import TokenProvider
+from abaco.ports.vault import Vault
 from backends.drivers.opened import DriverFactory
 
 STORES: Mapping[str, str] = {
@@ -26,6 +28,12 @@ DRIVERS: Mapping[str, str] = {
     "docker": "backends.drivers.docker:open_driver",
     "podman": "backends.drivers.podman:open_driver",
     "scripted": "backends.drivers.scripted:open_driver",
+}
+
+TOKEN_PROVIDERS: Mapping[str, str] = {
+    "local_jwt": "backends.tokens.local_jwt:open_tokens",
+    "none": "backends.tokens.fixed:open_no_tokens",
+    "static": "backends.tokens.fixed:open_static_tokens",
 }
 
 
@@ -45,6 +53,26 @@ def find_stores(name: str) -> StoresFactory:
 
     """
     return cast(StoresFactory, load("store.backend", STORES, name))
+
+
+class TokensFactory(Protocol):
+    """How every provider of access tokens is opened."""
+
+    def __call__(
+        self, settings: Settings, clock: Clock, stores: Stores, vault: Vault
+    ) -> AbstractAsyncContextManager[TokenProvider]:
+        """Open the provider."""
+        ...
+
+
+def find_token_provider(name: str) -> TokensFactory:
+    """Import the provider of access tokens of this name.
+
+    Raises:
+        ConfigError: No such provider, or a library it needs is not installed.
+
+    """
+    return cast(TokensFactory, load("runtime.token_provider", TOKEN_PROVIDERS, name))
 
 
 def find_driver(name: str) -> DriverFactory:

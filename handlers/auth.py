@@ -27,6 +27,7 @@ from abaco.domain.caller import (
 )
 from abaco.domain.ids import Tenant
 from abaco.domain.nonce import NonceId
+from abaco.domain.run_token import ISSUER, RUN_CLAIM
 from abaco.errors import (
     ConfigError,
     ForbiddenError,
@@ -115,13 +116,16 @@ class OpenAccess(Authenticator):
     def authenticate(self, headers: HTTPHeaders, query: Fields, remote_ip: str) -> Proof:
         """Return the one user there is, in the tenant the request names or the configured one.
 
-        With a nonce in the request it counts for what it is worth.
+        With a nonce or the token of an execution in the request, that counts for what it is worth.
         """
         if not self._web.allow_insecure:
             self._refuse_web_pages(headers)
         nonce = self._find_nonce(query)
         if nonce is not None:
             return nonce
+        token = _find_bearer(headers) if self._settings.takes_run_tokens else None
+        if token is not None and _is_for_run(token):
+            return Bearer(token, None)
         tenant = check_tenant(headers.get("Tenant", self._web.tenant_name))
         return Caller(
             tenant=tenant,
@@ -171,8 +175,8 @@ class TokenAccess(Authenticator):
         try:
             found = _find_token(headers)
             if found is None:
-                bearer = _find_bearer(headers) if self._takes_bearer else None
-                if bearer is None:
+                bearer = _find_bearer(headers)
+                if bearer is None or not self._takes(bearer):
                     raise UnauthenticatedError(self._wanted())
                 return Bearer(bearer, self._find_nonce(query))
             self._check_gateway(remote_ip)
@@ -184,6 +188,10 @@ class TokenAccess(Authenticator):
             if nonce is None:
                 raise
             return nonce
+
+    def _takes(self, bearer: str) -> bool:
+        """Tell whether a bearer token is looked at; one of ours for a run is in any case."""
+        return self._takes_bearer or (self._settings.takes_run_tokens and _is_for_run(bearer))
 
     def _wanted(self) -> str:
         return (
@@ -308,6 +316,15 @@ def _find_bearer(headers: HTTPHeaders) -> str | None:
     """Return what stands behind ``Authorization: Bearer``. Source: RFC 6750 section 2.1."""
     scheme, _, token = headers.get("Authorization", "").partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def _is_for_run(token: str) -> bool:
+    """Tell whether a token says that we gave it to an execution. Nothing is verified."""
+    try:
+        claims = jwt.decode(token, options={"verify_signature": False})
+    except (jwt.PyJWTError, ValueError, RecursionError):
+        return False
+    return claims.get("iss") == ISSUER and RUN_CLAIM in claims
 
 
 def _tenant_of(header: str) -> Tenant:

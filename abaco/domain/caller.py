@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from abaco.domain.actor import ActorKey
 from abaco.domain.ids import Tenant
 from abaco.domain.permission import WORLD, Level
 from abaco.errors import InvalidInputError
@@ -48,6 +49,7 @@ class Caller:
         jwt_header: The request header that carried the proof, if there was one.
         nonce_level: Level of the nonce that was redeemed for this request; None without one.
         is_nonce_limited: Whether that nonce ends, by its uses or by time.
+        only_actor: Nothing but this actor may be used; None for no such limit.
 
     """
 
@@ -58,6 +60,7 @@ class Caller:
     jwt_header: str | None = None
     nonce_level: Level | None = None
     is_nonce_limited: bool = False
+    only_actor: ActorKey | None = None
 
     @property
     def is_admin(self) -> bool:

@@ -81,6 +81,8 @@ async def authorise(
         raise ForbiddenError("missing required role")
     if right.is_for_admins and not caller.is_admin:
         raise ForbiddenError("only administrators may do this")
+    if caller.only_actor is not None and right.scope is Scope.NOTHING:
+        raise ForbiddenError(f"this token is good for the actor {caller.only_actor.id} alone")
     match right.scope:
         case Scope.ACTOR:
             actor = await find_actor(services, caller.tenant, name)
@@ -110,6 +112,8 @@ async def _check_alias(services: Services, caller: Caller, right: Right, alias: 
 
 async def has_level(services: Services, caller: Caller, key: ObjectKey, level: Level) -> bool:
     """Tell whether the caller's level is enough; administrators' always is."""
+    if caller.only_actor is not None and key != caller.only_actor.shared:
+        return False
     if caller.is_admin or level is Level.NONE:
         return True
     levels = await services.stores.permissions.levels(key)

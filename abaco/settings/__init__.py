@@ -70,6 +70,11 @@ class Settings(Section):
         return share_out(spawner.max_workers_per_host, spawner.host_queues, spawner.queue_slots)
 
     @property
+    def takes_run_tokens(self) -> bool:
+        """Whether requests may prove themselves with the token an execution was given."""
+        return self.runtime.token_provider == "local_jwt"  # noqa: S105 - a name, not a secret
+
+    @property
     def database_path(self) -> Path:
         """File of the embedded store."""
         return self.store.path or self.general.data_dir / "abaco.db"

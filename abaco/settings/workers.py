@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
@@ -54,6 +55,8 @@ class SpawnerSettings(Section):
 class WorkersSettings(Section):
     """Workers and the containers they run."""
 
+    tenant_forms: ClassVar[Mapping[str, str]] = {"generate_clients": "generate_clients"}
+
     init_count: int = Field(
         1, ge=0, description="Above 0: one worker is started when an actor is registered."
     )
@@ -90,6 +93,12 @@ class WorkersSettings(Section):
     )
     leave_containers: bool = Field(
         False, description="Keep the stopped containers of executions (for debugging)."
+    )
+    generate_clients: bool = Field(
+        True,
+        description="Give executions of actors whose token attribute is true an access token that"
+        " represents the actor's owner; see [runtime] token_provider. Tenant form:"
+        " {tenant}_generate_clients.",
     )
 
 
@@ -188,6 +197,50 @@ class RuntimeSettings(Section):
         "queue",
         description="What becomes of a slot whose predecessor's execution has not ended. queue: its"
         " message waits behind it; skip: it is passed over.",
+    )
+
+    token_provider: Literal["local_jwt", "static", "none"] = Field(
+        "local_jwt",
+        description="Where access tokens of executions come from. local_jwt: made here for each"
+        " execution, dead when it ends; static: a tenant's own from token_file; none: no tokens.",
+    )
+    token_file: Path | None = Field(
+        None,
+        description="File of provider static, for its owner alone: a line for each tenant, its"
+        " name, a colon and its token.",
+    )
+    token_scope: Literal["owner", "actor"] = Field(
+        "owner",
+        description="What a token of local_jwt may be used for. owner: what the actor's owner may"
+        " do, without roles beyond the basic one; actor: of that, what concerns the actor itself.",
+    )
+    token_ttl: int = Field(
+        86_400,
+        ge=60,
+        le=29 * 86_400,
+        description="Seconds a token of local_jwt is good for where runs have no time limit; the"
+        " end of its execution ends it in any case.",
+    )
+    token_max_ttl: int = Field(
+        86_400,
+        ge=60,
+        le=29 * 86_400,
+        description="Seconds a token of local_jwt is good for at most, however long a run may be.",
+    )
+    revoke_on_finish: bool = Field(
+        True,
+        description="A token of local_jwt ends with its execution; when false it goes on until it"
+        " expires.",
+    )
+    token_failure: Literal["wait", "run", "error"] = Field(
+        "wait",
+        description="What becomes of a message when no token can be had for its execution. wait:"
+        " it waits until there is one; run: it runs with an empty one; error: it ends in ERROR.",
+    )
+    token_max_wait: int = Field(
+        -1,
+        ge=-1,
+        description="Seconds a message waits for a token before it ends in ERROR; -1 for no limit.",
     )
 
     @field_validator("webhook_allow")

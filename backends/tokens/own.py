@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,17 +20,19 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 
-from abaco.domain.ids import Tenant
+from abaco.domain.ids import ActorId, ExecutionId, Tenant, WorkerId
+from abaco.domain.run_token import ISSUER, RUN_CLAIM, Run
 from abaco.errors import ConfigError, UnauthenticatedError
 from abaco.ports.tokens import BearerTokens, Identity
 from backends.tokens.claims import INVALID, check_times, decode, roles_claim, text_claim, unverified
-
-ISSUER = "abaco"
 
 #: a retired key must verify until the last token it signed has expired
 MAX_VALID = timedelta(days=30)
 
 _ALGORITHM = "EdDSA"
+
+#: what the token of a run may be used for: whatever its owner may do, or its actor alone
+_OWNER, _ACTOR = "owner", "actor"
 
 
 class KeyFile:
@@ -64,7 +66,7 @@ class KeyFile:
 
     def find(self, name: str) -> jwt.PyJWK | None:
         """Return the key of this name; looks at the file again if it is not a known one."""
-        if name not in self._keys:
+        if name not in self._keys and self._path.exists():
             self._read()
         return self._keys.get(name)
 
@@ -161,16 +163,19 @@ class OwnTokens(BearerTokens):
             raise ValueError(f"a token is valid for more than nothing and at most {MAX_VALID}")
         name, key = self._keys.signing_key()
         now = self._now()
-        claims = {
+        claims: dict[str, Any] = {
             "iss": ISSUER,
             "aud": self._audience(Tenant(identity.tenant)),
             "sub": identity.user,
             "tenant": identity.tenant,
             "roles": sorted(identity.roles),
             "iat": int(now.timestamp()),
+            "nbf": int(now.timestamp()),
             "exp": int((now + valid).timestamp()),
             "jti": secrets.token_hex(16),
         }
+        if identity.run is not None:
+            claims[RUN_CLAIM] = _run_claim(identity.run, is_for_actor=identity.is_for_actor)
         return jwt.encode(claims, key, algorithm=_ALGORITHM, headers={"kid": name})
 
     async def identify(self, token: str) -> Identity:
@@ -182,8 +187,33 @@ class OwnTokens(BearerTokens):
         audience = self._audience(Tenant(text_claim(claimed, "tenant")))
         claims = decode(token, key, issuer=ISSUER, audience=audience)
         check_times(claims, self._now(), timedelta(0))
+        run = claims.get(RUN_CLAIM)
         return Identity(
             tenant=text_claim(claims, "tenant"),
             user=text_claim(claims, "sub"),
             roles=roles_claim(claims, "roles"),
+            run=None if run is None else _read_run(run),
+            is_for_actor=run is not None and run.get("scope") != _OWNER,
         )
+
+
+def _run_claim(run: Run, *, is_for_actor: bool) -> dict[str, Any]:
+    return {
+        "actor": run.actor_id,
+        "worker": run.worker_id,
+        "execution": run.execution_id,
+        "attempt": run.attempt,
+        "scope": _ACTOR if is_for_actor else _OWNER,
+    }
+
+
+def _read_run(claim: Any) -> Run:
+    """Read the claim that ``_run_claim`` made; the signature has been checked."""
+    if not isinstance(claim, Mapping) or not isinstance(claim.get("attempt"), int):
+        raise UnauthenticatedError(f"{INVALID}: the claim {RUN_CLAIM} names no run")
+    return Run(
+        actor_id=ActorId(text_claim(claim, "actor")),
+        execution_id=ExecutionId(text_claim(claim, "execution")),
+        worker_id=WorkerId(text_claim(claim, "worker")),
+        attempt=claim["attempt"],
+    )

@@ -18,14 +18,16 @@ from abaco.operations.services import Services
 from abaco.ports.driver import Driver
 from abaco.ports.notices import Topic
 from abaco.ports.store import Stores
+from abaco.ports.token_provider import TokenProvider
 from abaco.settings import RuntimeSettings, WorkersSettings
 from agents.crew import Crew, make_kit, start_crew
 from agents.notices import LocalNotices
 from agents.supervisor import Supervisor
 from backends.drivers.scripted import Act, Script, ScriptedDriver, ScriptedEngine
-from backends.identity import ImageUser, NoTokens
+from backends.identity import ImageUser
 from backends.stores.memory import open_stores
 from backends.system import RandomIds, SystemClock
+from backends.tokens.fixed import NoTokens
 from backends.vault import ephemeral_vault
 from backends.webhooks import HttpWebhookSender
 from tests.support.records import API_SERVER, OWNER, TENANT
@@ -50,8 +52,10 @@ class House:
         engine: ScriptedEngine,
         settings: Settings = QUICK,
         wrap_driver: Callable[[Driver], Driver] = lambda driver: driver,
+        tokens: TokenProvider | None = None,
     ) -> None:
         self.stores = stores
+        self.tokens = tokens or NoTokens()
         self.engine = engine
         self.settings = settings
         self._wrap_driver = wrap_driver
@@ -75,7 +79,7 @@ class House:
         timeout_s = self.settings.runtime.webhook_timeout
         self._webhooks = HttpWebhookSender(webhook_policy(self.services), timeout_s)
         driver = self._wrap_driver(ScriptedDriver(self.engine))
-        kit = make_kit(self.services, driver, identity=ImageUser(), tokens=NoTokens())
+        kit = make_kit(self.services, driver, identity=ImageUser(), tokens=self.tokens)
         self.crew = start_crew(kit, self.services, self.supervisor, self._epoch, self._webhooks)
 
     async def crash(self) -> None:
@@ -154,10 +158,11 @@ async def a_house(
     *,
     wrap_stores: Callable[[Stores], Stores] = lambda stores: stores,
     wrap_driver: Callable[[Driver], Driver] = lambda driver: driver,
+    tokens: TokenProvider | None = None,
 ) -> AsyncIterator[House]:
     """Run a house on the memory store for the length of a test."""
     async with open_stores(settings, SystemClock()) as stores:
-        house = House(wrap_stores(stores), engine or an_engine(), settings, wrap_driver)
+        house = House(wrap_stores(stores), engine or an_engine(), settings, wrap_driver, tokens)
         await house.start()
         try:
             yield house

@@ -501,7 +501,7 @@ class TestKeysWithoutEffect:
         for key in ("[rabbit] uri", "[workers] auto_remove", "[logs] files"):
             assert meaningless.count(key) == 1
             assert key not in not_yet
-        for key in ("[store] mongo_host", "[workers] dev_generate_clients", "[logs] level.worker"):
+        for key in ("[store] mongo_host", "[logs] level.worker"):
             assert not_yet.count(key) == 1
             assert key not in meaningless
 

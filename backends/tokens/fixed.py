@@ -1,0 +1,108 @@
+"""Access tokens that are there already: none, or one for each tenant."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from abaco.config import Settings
+from abaco.domain.ids import WorkerId
+from abaco.errors import ConfigError, TokenRefusedError
+from abaco.ports.clock import Clock
+from abaco.ports.store import Stores
+from abaco.ports.token_provider import NO_TOKEN, Token, TokenProvider, TokenRequest
+from abaco.ports.vault import Vault
+from abaco.settings import fold_tenant
+
+
+class NoTokens(TokenProvider):
+    """Executions get an empty access token."""
+
+    async def acquire(self, request: TokenRequest) -> Token:
+        """Return the empty token."""
+        return NO_TOKEN
+
+    async def ensure(self, token: Token, min_valid_s: float) -> Token:
+        """Return the token."""
+        return token
+
+    async def release(self, token: Token) -> None:
+        """Have nothing to end."""
+
+    async def sweep(self, live: Collection[WorkerId]) -> int:
+        """Have nothing to end."""
+        return 0
+
+
+class StaticTokens(NoTokens):
+    """Every execution of a tenant gets the tenant's one token.
+
+    Args:
+        tokens: Tenant, spelled as in keys of the configuration, to token.
+
+    """
+
+    def __init__(self, tokens: Mapping[str, str]) -> None:
+        self._tokens = tokens
+
+    async def acquire(self, request: TokenRequest) -> Token:
+        """Return the token of the actor's tenant."""
+        tenant = request.actor.tenant
+        value = self._tokens.get(fold_tenant(tenant))
+        if value is None:
+            raise TokenRefusedError(f"there is no access token for the tenant {tenant}")
+        return Token(value=value)
+
+
+@asynccontextmanager
+async def open_no_tokens(
+    _settings: Settings, _clock: Clock, _stores: Stores, _vault: Vault
+) -> AsyncIterator[TokenProvider]:
+    """Open the provider of none."""
+    yield NoTokens()
+
+
+@asynccontextmanager
+async def open_static_tokens(
+    settings: Settings, _clock: Clock, _stores: Stores, _vault: Vault
+) -> AsyncIterator[TokenProvider]:
+    """Read the file that is configured.
+
+    Raises:
+        ConfigError: It cannot be used.
+
+    """
+    yield read_static_tokens(settings.runtime.token_file)
+
+
+def read_static_tokens(path: Path | None) -> StaticTokens:
+    """Read the file of provider static.
+
+    Raises:
+        ConfigError: It cannot be used; no part of its content is repeated.
+
+    """
+    if path is None:
+        raise ConfigError("runtime.token_file: token_provider static needs a file")
+    try:
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise ConfigError(f"runtime.token_file: others may read it; chmod 600 {path}")
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"runtime.token_file: {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"runtime.token_file: {path} is no text") from error
+    tokens = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        tenant, colon, value = (part.strip() for part in line.partition(":"))
+        if not line.strip() or tenant.startswith("#"):
+            continue
+        if not (tenant and colon and value) or fold_tenant(tenant) in tokens:
+            raise ConfigError(
+                f"runtime.token_file: line {number} of {path} is no 'tenant: token', or the tenant"
+                " has one already"
+            )
+        tokens[fold_tenant(tenant)] = value
+    return StaticTokens(tokens)
