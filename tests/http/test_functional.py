@@ -5,59 +5,12 @@ those of the interface's table of functional behaviours that this release covers
 """
 
 import logging
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from abaco.app import App
-from abaco.config import Settings
-from abaco.ports.notices import Topic
-from tests.http.site import Site, jwt_settings
-
-#: longest wait for one thing to happen
-PATIENCE_S = 20
-
-
-class WholeSite(Site):
-    """The application as ``abaco serve`` builds it, on the test's loop."""
-
-    async def _open(self) -> None:
-        self.app = App(self.settings)
-        await self.app.start()
-        self.stack.push_async_callback(self.app.stop)
-        self.services = self.app.services
-        self.port = self.app.port
-        self.connect()
-
-    def until(self, path, is_true, **options):
-        """Look again at every notice, and now and then, until the result is as wanted."""
-
-        async def wait():
-            end_s = time.monotonic() + PATIENCE_S
-            with self.services.notices.subscribe(*Topic) as subscription:
-                while True:
-                    result = (await self.fetch("GET", path, **options)).result
-                    if is_true(result):
-                        return result
-                    assert time.monotonic() < end_s, result
-                    # There is no notice of every status of a worker.
-                    await subscription.wait(0.05)
-
-        return self.run(wait())
-
-    def until_status(self, path, *statuses, **options):
-        return self.until(path, lambda result: result["status"] in statuses, **options)
-
-
-def whole_settings(case: str, backend: str, directory: Path) -> Settings:
-    others = Settings(
-        general={"tag": "test-tag", "data_dir": directory},
-        engine={"driver": "scripted"},
-        store={"backend": backend},
-    )
-    return others.model_copy(update={"web": jwt_settings(case, port=0).web})
+from tests.http.whole import WholeSite, whole_settings
 
 
 @pytest.fixture(params=[("snake", "memory"), ("camel", "sqlite")], ids="-".join)
