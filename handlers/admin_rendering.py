@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from abaco.domain.audit import AuditRecord
 from abaco.domain.usage import ActorReport, Totals, Usage
@@ -30,6 +31,7 @@ def render_report(report: ActorReport, case: Case) -> dict[str, Any]:
     actor = report.actor
     record = {
         **render_actor(actor, "snake"),
+        "webhook": _without_keys(actor.definition.webhook),
         "tenant": actor.tenant,
         "db_id": f"{actor.tenant}_{actor.id}",
         "api_server": actor.api_server,
@@ -41,6 +43,12 @@ def render_report(report: ActorReport, case: Case) -> dict[str, Any]:
     for name in _NOT_SHOWN:
         del record[name]
     return dress(record, case)
+
+
+def _without_keys(url: str) -> str:
+    """Show whom a webhook calls; path and query are as good as a password with many receivers."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}/***" if url else ""
 
 
 def render_worker_report(worker: Worker, case: Case) -> dict[str, Any]:

@@ -275,6 +275,14 @@ class TestDashboard:
                 assert reply.headers["Content-Type"] == "application/json"
 
 
+def test_of_a_webhook_only_whom_it_calls_is_shown(site):
+    nonce = "DEV_0123456789abcdef0123456789abcdef"
+    site.register(webhook=f"https://hooks.example.org:8443/T0/secret?x-nonce={nonce}", user="jane")
+    (listed,) = site.get("/actors/admin").result
+    assert listed["webhook"] == "https://hooks.example.org:8443/***"
+    assert nonce not in site.get("/admin/dashboard").body.decode()
+
+
 def test_admin_lists_show_more_than_what_is_shared(snake):
     actor_id = snake.register(user="jane")
     assert snake.get("/actors").result == []
