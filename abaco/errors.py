@@ -21,6 +21,12 @@
     │   ├── TokenError                there is no access token for an execution
     │   │   ├── TokenUnavailableError     now; retryable
     │   │   └── TokenRefusedError         nor will there be
+    │   ├── ChannelError              nothing goes through a channel
+    │   │   ├── ChannelClosedError        it is closed
+    │   │   ├── ChannelTimeoutError       it was full, or empty, for too long
+    │   │   ├── ChannelFrameError         no value of the channel's type
+    │   │   ├── ChannelUnavailableError   what carries it does not answer; retryable
+    │   │   └── CallFailedError           whoever answers questions there could not
     │   └── DriverError
     │       ├── EngineUnavailableError    the engine does not answer
     │       ├── EngineTimeoutError        it answered too late
@@ -191,6 +197,54 @@ class TokenRefusedError(TokenError):
     """Whoever makes access tokens makes none for this actor's owner."""
 
     code = "token_refused"
+
+
+class ChannelError(BackendError):
+    """Nothing goes through a channel."""
+
+    code = "channel"
+
+
+class ChannelClosedError(ChannelError):
+    """The channel is closed, or was made for something that is over."""
+
+    code = "channel_closed"
+
+
+class ChannelTimeoutError(ChannelError):
+    """The channel was full, or empty, for as long as the caller would wait."""
+
+    code = "channel_timeout"
+    retryable = True
+
+
+class ChannelFrameError(ChannelError):
+    """What went in, or came out, is no value of the channel's type."""
+
+    code = "channel_frame"
+
+
+class ChannelUnavailableError(ChannelError):
+    """What carries the channel does not answer; whether the call was applied is not known."""
+
+    code = "channel_unavailable"
+    retryable = True
+
+
+class CallFailedError(ChannelError):
+    """Whoever answers questions at the other end of a channel could not answer one.
+
+    Args:
+        message: Why.
+        failure: The code of the error there.
+
+    """
+
+    code = "call_failed"
+
+    def __init__(self, message: str, *, failure: str, detail: str = "") -> None:
+        super().__init__(message, detail=detail)
+        self.failure = failure
 
 
 class DriverError(BackendError):

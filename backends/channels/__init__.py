@@ -1,0 +1,1 @@
+"""What carries channels: inside the process, and between processes and hosts."""
