@@ -24,10 +24,12 @@ from abaco.operations.services import Services
 from abaco.ports.store import Stores
 from abaco.ports.token_provider import TokenProvider
 from abaco.ports.vault import Vault
+from agents.clientg import start_clientg
 from agents.crew import Crew, make_kit, start_crew
 from agents.health import HEARTBEAT_TTL_S
 from agents.notices import LocalNotices
 from agents.supervisor import Supervisor
+from backends.channels.local import LocalTransport
 from backends.drivers.select import open_driver
 from backends.identity import ImageUser
 from backends.registry import find_stores, find_token_provider
@@ -103,7 +105,7 @@ class App:
             engine_endpoint=self._engine_endpoint,
             bearer=self._stack.enter_context(open_tokens(settings, self._clock)),
         )
-        tokens = await self._stack.enter_async_context(self._open_token_provider(stores, vault))
+        provider = await self._stack.enter_async_context(self._open_token_provider(stores, vault))
         webhooks = HttpWebhookSender(
             webhook_policy(self.services), settings.runtime.webhook_timeout
         )
@@ -111,6 +113,7 @@ class App:
         self._stack.push_async_callback(self.supervisor.stop)
         for name, agent in opened.agents.items():
             self.supervisor.start(name, agent)
+        tokens = start_clientg(self.supervisor, self.services, provider, LocalTransport())
         kit = make_kit(self.services, opened.driver, identity=ImageUser(), tokens=tokens)
         self._crew = start_crew(kit, self.services, self.supervisor, epoch, webhooks)
         rotation = Rotation(stores, vault, settle_s=2 * settings.store.timeout_s)

@@ -29,11 +29,11 @@ from abaco.lifecycle import execution as life
 from abaco.metrics import EXECUTIONS, REDELIVERIES, STAGE_SECONDS, START_FAILURES
 from abaco.ports.driver import ContainerSpec, Context, Running
 from abaco.ports.notices import Topic
-from abaco.ports.token_provider import NO_TOKEN, Token, TokenLife
+from abaco.ports.token_provider import NO_TOKEN, Token
 from agents.configs import read_configs
 from agents.kit import Kit, persist
 from agents.logpump import LogPump
-from agents.tokens import acquire_token, release_token
+from agents.tokens import acquire_token
 
 _log = logging.getLogger(__name__)
 
@@ -127,8 +127,7 @@ class Attempt:
                         self._obey(instruction)
                 for task in listeners:
                     task.cancel()
-        if self._token.value and self._token.life is TokenLife.EXECUTION:
-            await release_token(self._kit, self._token)
+        await self._kit.tokens.release(self._token)
         return Settlement(delay_s=self._delay_s, start_failures=self._machine.start_failures)
 
     def _begin(self) -> None:

@@ -11,9 +11,9 @@ from abaco.metrics import QUEUE_PLACES, QUEUE_WAITING, QUEUE_WORKERS
 from abaco.operations.services import Services
 from abaco.ports.driver import Driver, PullPolicy
 from abaco.ports.identity import IdentityProvider
-from abaco.ports.token_provider import TokenProvider
 from abaco.ports.webhooks import WebhookSender
 from agents.autoscaler import TICK_S, Autoscaler
+from agents.clientg import TokenDesk
 from agents.cron import CronAgent
 from agents.engine import EngineWatch
 from agents.events import EventCourier
@@ -40,7 +40,7 @@ class Crew:
 
 
 def make_kit(
-    services: Services, driver: Driver, *, identity: IdentityProvider, tokens: TokenProvider
+    services: Services, driver: Driver, *, identity: IdentityProvider, tokens: TokenDesk
 ) -> Kit:
     """Build what workers share."""
     runtime = services.settings.runtime

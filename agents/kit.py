@@ -18,8 +18,8 @@ from abaco.ports.driver import Driver
 from abaco.ports.identity import IdentityProvider
 from abaco.ports.notices import Notices, Topic
 from abaco.ports.store import Stores
-from abaco.ports.token_provider import TokenProvider
 from abaco.ports.vault import Vault
+from agents.clientg import TokenDesk
 from agents.engine import EngineWatch
 from agents.images import ImageKeeper
 from agents.remover import Remover
@@ -43,7 +43,7 @@ class Kit:
     images: ImageKeeper
     remover: Remover
     identity: IdentityProvider
-    tokens: TokenProvider
+    tokens: TokenDesk
     retry: RetryPolicy
     slots: Slots
     vault: Vault

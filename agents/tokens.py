@@ -20,8 +20,6 @@ _log = logging.getLogger(__name__)
 #: seconds before the second try, doubled for each further one, and at most
 FIRST_PAUSE_S = 0.5
 MAX_PAUSE_S = 30.0
-#: seconds a provider gets to end a token
-RELEASE_TIMEOUT_S = 10.0
 
 
 async def acquire_token(
@@ -44,8 +42,10 @@ async def acquire_token(
         return NO_TOKEN
     assert execution.worker_id is not None  # noqa: S101 - the claim wrote it
     request = TokenRequest(
-        actor=actor,
-        execution=execution.key,
+        tenant=actor.tenant,
+        owner=actor.owner,
+        actor_id=actor.id,
+        execution_id=execution.id,
         worker_id=execution.worker_id,
         attempt=execution.attempt,
         max_run_time_s=kit.settings.workers.max_run_time,
@@ -78,7 +78,7 @@ async def _try_again(kit: Kit, request: TokenRequest, is_halted: asyncio.Event) 
     def warn(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         TOKENS.labels("retried").inc()
-        _log.warning("execution %s waits for a token: %s", request.execution.id, error)
+        _log.warning("execution %s waits for a token: %s", request.execution_id, error)
 
     policy = runtime.token_failure
     limit_s = runtime.token_max_wait if policy == "wait" else 0
@@ -91,12 +91,3 @@ async def _try_again(kit: Kit, request: TokenRequest, is_halted: asyncio.Event) 
         reraise=True,
     )
     return await retrying(kit.tokens.acquire, request)
-
-
-async def release_token(kit: Kit, token: Token) -> None:
-    """End a token. What cannot be ended now is left to the sweep."""
-    try:
-        async with asyncio.timeout(RELEASE_TIMEOUT_S):
-            await kit.tokens.release(token)
-    except (TokenError, TimeoutError) as error:
-        _log.warning("a token is left to the sweep: %s", error)

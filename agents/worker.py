@@ -87,6 +87,7 @@ class WorkerAgent:
                     await self._go_on(pending)
             finally:
                 self._is_running = False
+            await self._kit.tokens.retire(self._key.id)
 
     async def _go_on(self, pending: deque[life.Instruction]) -> None:
         while not self._machine.is_over:

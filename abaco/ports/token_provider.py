@@ -9,9 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from abaco.domain.actor import Actor
-from abaco.domain.execution import ExecutionKey
-from abaco.domain.ids import WorkerId
+from abaco.domain.ids import ActorId, ExecutionId, Tenant, WorkerId
 
 
 class TokenLife(StrEnum):
@@ -28,13 +26,15 @@ class TokenRequest:
     """For what a token is wanted.
 
     Attributes:
-        actor: Whose owner the token represents.
+        owner: Of the actor; whom the token represents.
         max_run_time_s: Time limit of the run; 0 or less for none.
 
     """
 
-    actor: Actor
-    execution: ExecutionKey
+    tenant: Tenant
+    owner: str
+    actor_id: ActorId
+    execution_id: ExecutionId
     worker_id: WorkerId
     attempt: int
     max_run_time_s: float = -1
@@ -84,8 +84,12 @@ class TokenProvider(Protocol):
         """End a token. Idempotent; called when what it is bound to has ended."""
 
     @abstractmethod
-    async def sweep(self, live: Collection[WorkerId]) -> int:
-        """End what was made for workers that are not among these. Returns for how many.
+    async def retire(self, worker_id: WorkerId) -> None:
+        """End what was made for a worker. Idempotent; called when the worker is gone."""
 
-        What was begun before the call and is not finished yet is left alone.
+    @abstractmethod
+    async def sweep(self, live: Collection[WorkerId], before: datetime) -> int:
+        """End what was made before a time for workers that are not among these.
+
+        Returns for how many. Makes up for every ``release`` and ``retire`` that was never called.
         """

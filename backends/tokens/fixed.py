@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 
 from abaco.config import Settings
@@ -31,7 +32,10 @@ class NoTokens(TokenProvider):
     async def release(self, token: Token) -> None:
         """Have nothing to end."""
 
-    async def sweep(self, live: Collection[WorkerId]) -> int:
+    async def retire(self, worker_id: WorkerId) -> None:
+        """Have nothing to end."""
+
+    async def sweep(self, live: Collection[WorkerId], before: datetime) -> int:
         """Have nothing to end."""
         return 0
 
@@ -49,7 +53,7 @@ class StaticTokens(NoTokens):
 
     async def acquire(self, request: TokenRequest) -> Token:
         """Return the token of the actor's tenant."""
-        tenant = request.actor.tenant
+        tenant = request.tenant
         value = self._tokens.get(fold_tenant(tenant))
         if value is None:
             raise TokenRefusedError(f"there is no access token for the tenant {tenant}")

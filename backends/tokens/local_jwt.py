@@ -47,15 +47,15 @@ class LocalJwt(TokenProvider):
 
     async def acquire(self, request: TokenRequest) -> Token:
         """Sign a token for the run."""
-        actor, scope = request.actor, self._runtime.token_scope
+        scope = self._runtime.token_scope
         identity = Identity(
-            tenant=actor.tenant,
-            user=actor.owner,
+            tenant=request.tenant,
+            user=request.owner,
             # never more, whatever the owner's roles: others' messages decide what runs
             roles=frozenset({self._web.user_role}),
             run=Run(
-                actor_id=actor.id,
-                execution_id=request.execution.id,
+                actor_id=request.actor_id,
+                execution_id=request.execution_id,
                 worker_id=request.worker_id,
                 attempt=request.attempt,
             ),
@@ -73,7 +73,7 @@ class LocalJwt(TokenProvider):
             value = await loop.run_in_executor(self._thread, self._own.mint, identity, valid)
         except ConfigError as error:  # somebody has broken the file of the keys
             raise TokenUnavailableError("no token can be signed", detail=error.message) from error
-        return Token(value=value, id=request.execution.id, expires_at=expires_at)
+        return Token(value=value, id=request.execution_id, expires_at=expires_at)
 
     async def ensure(self, token: Token, min_valid_s: float) -> Token:
         """Return the token: it is valid for its run from the start, and for no other."""
@@ -82,7 +82,10 @@ class LocalJwt(TokenProvider):
     async def release(self, token: Token) -> None:
         """Have nothing to end: the final record of the execution has ended it."""
 
-    async def sweep(self, live: Collection[WorkerId]) -> int:
+    async def retire(self, worker_id: WorkerId) -> None:
+        """Have nothing to end."""
+
+    async def sweep(self, live: Collection[WorkerId], before: datetime) -> int:
         """Have made nothing that could be left."""
         return 0
 

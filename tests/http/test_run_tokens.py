@@ -44,8 +44,10 @@ class Given:
     def token(self, claim) -> str:
         """Make the token for a run."""
         request = TokenRequest(
-            actor=claim.actor,
-            execution=claim.execution.key,
+            tenant=claim.actor.tenant,
+            owner=claim.actor.owner,
+            actor_id=claim.execution.actor_id,
+            execution_id=claim.execution.id,
             worker_id=claim.execution.worker_id,
             attempt=claim.execution.attempt,
         )

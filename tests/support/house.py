@@ -20,9 +20,11 @@ from abaco.ports.notices import Topic
 from abaco.ports.store import Stores
 from abaco.ports.token_provider import TokenProvider
 from abaco.settings import RuntimeSettings, WorkersSettings
+from agents.clientg import start_clientg
 from agents.crew import Crew, make_kit, start_crew
 from agents.notices import LocalNotices
 from agents.supervisor import Supervisor
+from backends.channels.local import LocalTransport
 from backends.drivers.scripted import Act, Script, ScriptedDriver, ScriptedEngine
 from backends.identity import ImageUser
 from backends.stores.memory import open_stores
@@ -79,7 +81,8 @@ class House:
         timeout_s = self.settings.runtime.webhook_timeout
         self._webhooks = HttpWebhookSender(webhook_policy(self.services), timeout_s)
         driver = self._wrap_driver(ScriptedDriver(self.engine))
-        kit = make_kit(self.services, driver, identity=ImageUser(), tokens=self.tokens)
+        desk = start_clientg(self.supervisor, self.services, self.tokens, LocalTransport())
+        kit = make_kit(self.services, driver, identity=ImageUser(), tokens=desk)
         self.crew = start_crew(kit, self.services, self.supervisor, self._epoch, self._webhooks)
 
     async def crash(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from datetime import UTC, datetime
 
 import pytest
 
@@ -13,10 +14,14 @@ from abaco.domain.ids import WorkerId
 from abaco.errors import TokenRefusedError, TokenUnavailableError
 from abaco.operations import actors
 from abaco.ports.driver import Context, Slot
-from abaco.ports.token_provider import Token, TokenProvider, TokenRequest
+from abaco.ports.token_provider import Token, TokenLife, TokenProvider, TokenRequest
 from abaco.settings import RuntimeSettings, WorkersSettings
+from agents.clientg import PARALLEL, ClientGenerator, EndToken, TokenDesk, clients_channel
+from backends.channels.local import LocalTransport
 from backends.drivers.scripted import Act, Script, ScriptedEngine
+from backends.system import SystemClock
 from tests.support.house import QUICK, a_house, an_engine
+from tests.support.records import an_actor, an_execution
 
 
 class CountedTokens(TokenProvider):
@@ -27,6 +32,8 @@ class CountedTokens(TokenProvider):
         self.requests: list[TokenRequest] = []
         self.given = 0
         self.released: list[str] = []
+        self.retired: list[WorkerId] = []
+        self.sweeps: list[tuple[set[WorkerId], datetime]] = []
 
     async def acquire(self, request: TokenRequest) -> Token:
         self.requests.append(request)
@@ -41,7 +48,11 @@ class CountedTokens(TokenProvider):
     async def release(self, token: Token) -> None:
         self.released.append(token.id)
 
-    async def sweep(self, live: Collection[WorkerId]) -> int:
+    async def retire(self, worker_id: WorkerId) -> None:
+        self.retired.append(worker_id)
+
+    async def sweep(self, live: Collection[WorkerId], before: datetime) -> int:
+        self.sweeps.append((set(live), before))
         return 0
 
 
@@ -94,8 +105,9 @@ async def test_a_token_is_given_for_the_run_and_released_after_it():
         done = await house.final(await house.post(actor))
         await house.no_containers()
     (request,) = provider.requests
-    assert request.actor.key == actor.key
-    assert (request.execution, request.worker_id) == (done.key, done.worker_id)
+    assert (request.tenant, request.actor_id) == (actor.tenant, actor.id)
+    assert (request.owner, request.execution_id) == (actor.owner, done.id)
+    assert request.worker_id == done.worker_id
     assert (request.attempt, request.max_run_time_s) == (1, -1)
     assert recorder.given == ["token-1"]
     assert provider.released == ["1"]
@@ -229,3 +241,129 @@ async def test_a_token_outlives_a_stop_that_leaves_its_container():
         await asyncio.sleep(0)
         assert provider.released == []
         await house.start()
+
+
+class WorkerTokens(CountedTokens):
+    """Gives each worker one token for all its executions."""
+
+    async def acquire(self, request: TokenRequest) -> Token:
+        self.requests.append(request)
+        return Token(value=f"of-{request.worker_id}", life=TokenLife.WORKER)
+
+
+async def test_a_workers_token_ends_with_the_worker():
+    recorder, provider = Recorder(), WorkerTokens()
+    async with a_house(recorder.engine, tokens=provider) as house:
+        actor = await house.register(token=True)
+        for number in range(3):
+            await house.final(await house.post(actor, number))
+        (worker_id,) = {request.worker_id for request in provider.requests}
+        assert recorder.given == [f"of-{worker_id}"] * 3
+        assert provider.retired == []
+
+        async def is_retired() -> bool:
+            return provider.retired == [worker_id]
+
+        await house.until(is_retired)
+    assert provider.released == []
+
+
+async def test_a_sweep_is_told_who_lives(monkeypatch):
+    monkeypatch.setattr("agents.clientg.SWEEP_INTERVAL_S", 0.05)
+    engine, provider = an_engine(Act(until_stopped=True)), CountedTokens()
+    async with a_house(engine, tokens=provider) as house:
+        done = await house.running(await house.post(await house.register(token=True)))
+
+        async def has_swept() -> bool:
+            return bool(provider.sweeps) and provider.sweeps[-1][0] == {done.worker_id}
+
+        await house.until(has_swept)
+        assert provider.sweeps[-1][1] <= datetime.now(UTC)
+
+
+class TestTheDesk:
+    """The two ends of the channel of clients, without anything around them."""
+
+    @pytest.fixture
+    async def desk(self):
+        """Make a desk and the generator behind it."""
+        transport = LocalTransport()
+        tasks: list[asyncio.Task[None]] = []
+
+        def make(provider: TokenProvider) -> TokenDesk:
+            generator = ClientGenerator(clients_channel(transport), provider, None, SystemClock())
+            tasks.append(asyncio.create_task(generator.run()))
+            return TokenDesk(clients_channel(transport))
+
+        yield make
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def request(self) -> TokenRequest:
+        execution = an_execution(an_actor(), worker_id=WorkerId("w"))
+        return TokenRequest(
+            tenant=execution.tenant,
+            owner="jane",
+            actor_id=execution.actor_id,
+            execution_id=execution.id,
+            worker_id=WorkerId("w"),
+            attempt=1,
+        )
+
+    async def test_what_is_asked_for_arrives_whole(self, desk):
+        provider = CountedTokens()
+        asked = self.request()
+        token = await desk(provider).acquire(asked)
+        assert provider.requests == [asked]
+        assert token == Token(value="token-1", id="1")
+
+    async def test_a_refusal_and_an_outage_stay_what_they_are(self, desk):
+        provider = CountedTokens(TokenRefusedError("no"), TokenUnavailableError("away"))
+        made = desk(provider)
+        with pytest.raises(TokenRefusedError, match="no"):
+            await made.acquire(self.request())
+        with pytest.raises(TokenUnavailableError, match="away"):
+            await made.acquire(self.request())
+
+    async def test_a_generator_that_is_stuck_is_an_outage(self, desk, monkeypatch):
+        monkeypatch.setattr("agents.clientg.PATIENCE_S", 0.05)
+
+        is_released = asyncio.Event()
+
+        class StuckTokens(CountedTokens):
+            async def acquire(self, request: TokenRequest) -> Token:
+                await asyncio.sleep(0.15)
+                return await super().acquire(request)
+
+            async def release(self, token: Token) -> None:
+                await super().release(token)
+                is_released.set()
+
+        provider = StuckTokens()
+        with pytest.raises(TokenUnavailableError, match="does not answer"):
+            await desk(provider).acquire(self.request())
+        async with asyncio.timeout(5):
+            await is_released.wait()  # the token came when nobody waited any more
+        assert provider.released == ["1"]
+
+    async def test_only_so_many_are_made_at_once(self, desk):
+        class SlowTokens(CountedTokens):
+            at_once = most = 0
+
+            async def acquire(self, request: TokenRequest) -> Token:
+                self.at_once += 1
+                self.most = max(self.most, self.at_once)
+                await asyncio.sleep(0.01)
+                self.at_once -= 1
+                return await super().acquire(request)
+
+        provider = SlowTokens()
+        made = desk(provider)
+        await asyncio.gather(*[made.acquire(self.request()) for _ in range(4 * PARALLEL)])
+        assert provider.most == PARALLEL
+        assert provider.given == 4 * PARALLEL
+
+    async def test_no_token_is_in_the_text_of_a_command(self):
+        command = EndToken(token=Token(value="s3cret"))
+        assert "s3cret" not in repr(command)

@@ -51,8 +51,10 @@ def a_request(max_run_time_s=-1.0, **actor) -> TokenRequest:
     made = an_actor(**actor)
     execution = an_execution(made)
     return TokenRequest(
-        actor=made,
-        execution=execution.key,
+        tenant=made.tenant,
+        owner=made.owner,
+        actor_id=made.id,
+        execution_id=execution.id,
         worker_id=WORKER,
         attempt=3,
         max_run_time_s=max_run_time_s,
@@ -64,15 +66,14 @@ class TestLocalJwt:
         request = a_request(owner="jane")
         token = await (await open_provider()).acquire(request)
         claims = jwt.decode(token.value, options={"verify_signature": False})
-        actor = request.actor
         assert claims["abaco"] == {
-            "actor": actor.id,
+            "actor": request.actor_id,
             "worker": WORKER,
-            "execution": request.execution.id,
+            "execution": request.execution_id,
             "attempt": 3,
             "scope": "owner",
         }
-        assert (claims["sub"], claims["tenant"]) == ("jane", actor.tenant)
+        assert (claims["sub"], claims["tenant"]) == ("jane", request.tenant)
         assert (claims["iss"], claims["aud"]) == ("abaco", "https://api.example.org")
         assert claims["roles"] == ["base"]
         assert claims["nbf"] == claims["iat"]
@@ -82,7 +83,11 @@ class TestLocalJwt:
         token = await (await open_provider(token_scope="actor")).acquire(request)
         identity = await own_tokens(settings_in(tmp_path), SystemClock()).identify(token.value)
         assert (identity.user, identity.is_for_actor) == ("jane", True)
-        assert identity.run.key(request.actor.tenant) == request.execution
+        assert identity.run.key(request.tenant) == (
+            request.tenant,
+            request.actor_id,
+            request.execution_id,
+        )
         assert (identity.run.worker_id, identity.run.attempt) == (WORKER, 3)
 
     @pytest.mark.parametrize(
@@ -103,7 +108,8 @@ class TestLocalJwt:
         assert first.value not in repr(first)
         assert await provider.ensure(first, 1e9) is first
         await provider.release(first)
-        assert await provider.sweep([]) == 0
+        await provider.retire(WORKER)
+        assert await provider.sweep([], datetime.now(UTC)) == 0
 
     async def test_keys_that_were_broken_meanwhile_are_an_outage(self, open_provider, tmp_path):
         provider = await open_provider()
@@ -163,7 +169,8 @@ async def test_none_gives_the_empty_token(open_provider):
     assert token is NO_TOKEN
     assert await provider.ensure(token, 60) is token
     await provider.release(token)
-    assert await provider.sweep([]) == 0
+    await provider.retire(WORKER)
+    assert await provider.sweep([], datetime.now(UTC)) == 0
 
 
 async def test_the_role_of_administrators_is_never_in_a_token(open_provider):
