@@ -29,6 +29,8 @@ from handlers.parameters import (
 )
 from handlers.spelling import Case
 
+_NO_TIME = "must be a time with its zone in ISO 8601, like 2026-01-31T12:00:00Z"
+
 _NOTHING: tuple[Any, ...] = ("", {}, [])
 
 
@@ -156,21 +158,25 @@ class AuditRequest(RequestModel):
     limit: fields.Integer = 100
 
     def start(self) -> datetime | None:
-        """Return the time to begin at. Without a zone it is UTC.
+        """Return the time to begin at.
 
         Raises:
-            InvalidInputError: It is no time.
+            InvalidInputError: It is no time, or has no zone.
 
         """
-        if not self.since:
+        if self.since is None:
             return None
         try:
-            time = datetime.fromisoformat(self.since)
-            return time.replace(tzinfo=time.tzinfo or UTC).astimezone(UTC)
-        except (ValueError, OverflowError) as error:
-            raise InvalidInputError(
-                "must be a time in ISO 8601, like 2026-01-31T12:00:00Z", field="since"
-            ) from error
+            # the letters in it may be small, see RFC 3339, section 5.6
+            time = datetime.fromisoformat(self.since.upper())
+        except ValueError as error:
+            raise InvalidInputError(_NO_TIME, field="since") from error
+        if time.tzinfo is None:
+            raise InvalidInputError(_NO_TIME, field="since")
+        try:
+            return time.astimezone(UTC)
+        except OverflowError:  # on the first or the last day there is
+            return time.replace(tzinfo=UTC)
 
 
 class DashboardRequest(RequestModel):

@@ -322,8 +322,15 @@ class TestPages:
     def test_since(self, site, filled):
         start = (filled - timedelta(hours=2, minutes=30)).isoformat().replace("+", "%2B")
         assert [record["user"] for record in log(site, f"?since={start}")] == ["user3", "user4"]
-        naive = (filled - timedelta(minutes=90)).replace(tzinfo=None).isoformat()
-        assert [record["user"] for record in log(site, f"?since={naive}")] == ["user4"]
+        small = f"{filled - timedelta(minutes=90):%Y-%m-%dt%H:%M:%Sz}"
+        assert [record["user"] for record in log(site, f"?since={small}")] == ["user4"]
+
+    @pytest.mark.parametrize(
+        ("time", "count"),
+        [("0001-01-01T00:00:00%2B23:59", 5), ("9999-12-31T23:59:59-23:59", 0)],
+    )
+    def test_the_ends_of_time(self, site, filled, time, count):
+        assert len(log(site, f"?since={time}")) == count
 
     @pytest.mark.parametrize(
         ("query", "name"),
@@ -334,7 +341,9 @@ class TestPages:
             ("limit=1001", "limit"),
             ("limit=x", "limit"),
             ("since=yesterday", "since"),
-            ("since=0001-01-01T00:00:00%2B23:59", "since"),
+            ("since=2026-01-31T12:00:00", "since"),
+            ("since=2026-02-31T12:00:00Z", "since"),
+            ("since=2026-01-31T12:00:00+01:00", "since"),
             ("after=99999999999999999999", "after"),
         ],
     )
