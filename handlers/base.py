@@ -23,7 +23,7 @@ from abaco.domain.caller import Caller
 from abaco.domain.ids import ActorId
 from abaco.domain.permission import ObjectKey
 from abaco.operations import audit, nonces, tokens
-from abaco.operations.access import Right, authorise
+from abaco.operations.access import Right, authorise, check_kept
 from abaco.operations.services import Services
 from handlers.auditing import make_record, named_object, outcome_of
 from handlers.auth import Authenticator, Bearer, Proof
@@ -180,6 +180,16 @@ class BaseHandler(RequestHandler):
                 self.config, self.target = config, config.shared
             case Alias() as alias:
                 self.alias, self.target, self.leads_to = alias, alias.shared, alias.actor_id
+
+    async def check_again(self) -> None:
+        """See, in an answer that takes long, that the caller still has the level of the route.
+
+        Raises:
+            ForbiddenError: Somebody has taken it away.
+
+        """
+        right = self.entry.rights[self._verb]
+        await check_kept(self.services, self.caller, self.target, right)
 
     async def _prove(self, proof: Proof, right: Right, name: str, *, is_reading: bool) -> Caller:
         """Turn what the request brought into the caller it proves."""

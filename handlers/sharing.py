@@ -55,5 +55,7 @@ class PermissionsHandler(BaseHandler):
         """Give one user a level; answer with the whole map."""
         request = PermissionRequest.read(self.body(), self.query(), self.case)
         self.note(user=request.user, level=request.level)
-        levels = await permissions.grant(self.services, self.target, request.user, request.level)
+        levels = await permissions.grant(
+            self.services, self.caller, self.target, request.user, request.level
+        )
         self.reply(render_levels(levels), "Permission added successfully.")

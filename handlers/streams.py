@@ -39,6 +39,7 @@ async def stream_log(handler: BaseHandler, execution: Execution, offset: int) ->
 
     Raises:
         ThrottledError: Too many follow already.
+        ForbiddenError: The client has lost the right to; the connection is cut then.
 
     """
     with throttle.following(handler.services):
@@ -53,10 +54,15 @@ async def stream_log(handler: BaseHandler, execution: Execution, offset: int) ->
 
 async def _stream(handler: BaseHandler, execution: Execution, offset: int) -> None:
     steps = logs.follow(handler.services, execution, offset=offset, quiet_s=HEARTBEAT_S)
+    loop = asyncio.get_running_loop()
+    checked_s = loop.time()
     try:
         async with handler.while_connected(), aclosing(steps):
             await _send(handler, ": the log follows\n\n")
             async for step in steps:
+                if loop.time() - checked_s >= HEARTBEAT_S:
+                    await handler.check_again()
+                    checked_s = loop.time()
                 await _send(handler, _event_of(step, handler.case))
     except (StreamClosedError, HTTPError):
         # Nobody is there to be told; only the access log is.

@@ -120,6 +120,20 @@ async def has_level(services: Services, caller: Caller, key: ObjectKey, level: L
     return effective_level(levels, caller.user) >= level
 
 
+async def check_kept(services: Services, caller: Caller, key: ObjectKey, right: Right) -> None:
+    """See that a caller who was let in would be let in now.
+
+    What is gone refuses nobody: nothing of it is left to be seen but its end.
+
+    Raises:
+        ForbiddenError: The level was taken away.
+
+    """
+    levels = await services.stores.permissions.levels(key)
+    if levels and not (caller.is_admin or effective_level(levels, caller.user) >= right.level):
+        raise ForbiddenError(NO_ACTOR_ACCESS)
+
+
 def target_of(services: Services, scope: Scope, tenant: Tenant, name: str) -> ObjectKey:
     """Name what the first name of a path stands for, whether or not it exists."""
     if scope is Scope.CONFIG:

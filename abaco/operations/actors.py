@@ -84,7 +84,8 @@ async def update(
 
     Another image, or ``force``, begins a new revision; otherwise status and revision stay.
     Name, owner and state are kept; stateless and the schedule when the draft does not say.
-    Somebody else than the owner gets a level of their own by it.
+    Somebody else than the owner gets a level of their own by it, unless they have one: it may
+    have been lowered while this went on.
 
     Raises:
         InvalidInputError: Names the field.
@@ -113,7 +114,9 @@ async def update(
             present = current
             continue
         if caller.user != actor.owner:
-            await services.stores.permissions.grant(actor.key.shared, caller.user, Level.UPDATE)
+            await services.stores.permissions.grant(
+                actor.key.shared, caller.user, Level.UPDATE, only_new=True
+            )
         services.notices.publish(Topic.ACTOR, actor.key)
         if cron is not None:
             services.notices.publish(Topic.CRON, actor.key)

@@ -62,7 +62,8 @@ async def create(
 async def repoint(services: Services, caller: Caller, alias: Alias, actor_id: str | None) -> Alias:
     """Let an alias point to another actor; its owner stays.
 
-    Somebody else than the owner gets a level of their own by it.
+    Somebody else than the owner gets a level of their own by it, unless they have one: it may
+    have been lowered while this went on.
 
     Raises:
         InvalidInputError: ``actor_id`` is missing.
@@ -73,7 +74,9 @@ async def repoint(services: Services, caller: Caller, alias: Alias, actor_id: st
     key = await _check_target(services, caller, actor_id)
     repointed = await services.stores.aliases.repoint(alias.key, key.id)
     if caller.user != alias.owner:
-        await services.stores.permissions.grant(alias.shared, caller.user, Level.UPDATE)
+        await services.stores.permissions.grant(
+            alias.shared, caller.user, Level.UPDATE, only_new=True
+        )
     return repointed
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from abaco.domain.caller import Caller
 from abaco.domain.permission import Level, ObjectKey, check_user, parse_level
-from abaco.errors import InvalidInputError
+from abaco.errors import ForbiddenError, InvalidInputError
 from abaco.operations.services import Services
 
 
@@ -15,7 +16,7 @@ async def levels(services: Services, target: ObjectKey) -> Mapping[str, Level]:
 
 
 async def grant(
-    services: Services, target: ObjectKey, user: str | None, level: str | None
+    services: Services, caller: Caller, target: ObjectKey, user: str | None, level: str | None
 ) -> Mapping[str, Level]:
     """Give one user a level in place of the present one; NONE takes it away.
 
@@ -24,9 +25,12 @@ async def grant(
 
     Raises:
         InvalidInputError: Names the field that is missing or wrong.
+        ForbiddenError: The caller holds a nonce with a limit, which what it gives would outlast.
         ConflictError: Nobody would be left who may change it.
 
     """
+    if caller.is_nonce_limited:
+        raise ForbiddenError("a nonce with a limit of uses or time may not change permissions")
     if user is None:
         raise InvalidInputError("name the user", field="user")
     if level is None:

@@ -31,8 +31,12 @@ class PermissionStore(Protocol):
         """Return the map of an object by user name; empty when it has none."""
 
     @abstractmethod
-    async def grant(self, key: ObjectKey, user: str, level: Level) -> Mapping[str, Level]:
+    async def grant(
+        self, key: ObjectKey, user: str, level: Level, *, only_new: bool = False
+    ) -> Mapping[str, Level]:
         """Add or replace one entry and return the whole map.
+
+        With ``only_new`` an entry that is there, of whatever level, stays.
 
         Raises ConflictError when nobody but ABACO_WORLD would be left with UPDATE, and
         NotFoundError for an object without a map: it does not exist.

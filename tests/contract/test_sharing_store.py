@@ -75,6 +75,18 @@ class TestPermissions:
         await stores.permissions.grant(key, "ann", Level.NONE)
         assert list(await stores.permissions.levels(key)) == ["ann", OWNER, "joe"]
 
+    @pytest.mark.parametrize("present", [Level.NONE, Level.UPDATE])
+    async def test_a_grant_of_what_is_new_leaves_an_entry_as_it_is(
+        self, stores: Stores, present: Level
+    ) -> None:
+        key = (await insert_actor(stores, owner="joe")).key.shared
+        levels = await stores.permissions.grant(key, "eve", Level.READ, only_new=True)
+        assert dict(levels) == {"eve": Level.READ, "joe": Level.UPDATE}
+        await stores.permissions.grant(key, "eve", present)
+        levels = await stores.permissions.grant(key, "eve", Level.EXECUTE, only_new=True)
+        assert dict(levels) == {"eve": present, "joe": Level.UPDATE}
+        assert await stores.permissions.levels(key) == levels
+
     async def test_a_map_that_was_returned_is_the_callers_own(self, stores: Stores) -> None:
         key = (await insert_actor(stores)).key.shared
         levels = await stores.permissions.grant(key, "joe", Level.READ)

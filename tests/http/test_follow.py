@@ -5,9 +5,11 @@ import resource
 
 import pytest
 
+from abaco.domain.permission import WORLD, Level
 from abaco.ports.notices import Topic
 from handlers import streams
 from tests.http.followed import Event, Followed, no_followers, until
+from tests.http.site import TENANT, make_token
 
 
 @pytest.fixture
@@ -147,6 +149,68 @@ class TestStream:
             return comments
 
         assert all(event.comment for event in site.run(listen()))
+
+
+class TestRights:
+    """A log that is followed is shown as long as its reader may read it."""
+
+    @pytest.fixture
+    def shared(self, site, actor_id, path, monkeypatch):
+        """Stream the log for jane, who may read the actor."""
+        monkeypatch.setattr(streams, "HEARTBEAT_S", 0.01)
+        site.post(f"/actors/{actor_id}/permissions", json_body={"user": "jane", "level": "READ"})
+        return Followed(site, path, **{f"X-Jwt-Assertion-{TENANT}": make_token("jane")})
+
+    @pytest.mark.parametrize("is_silent", [True, False])
+    def test_who_may_no_longer_read_is_cut_off(self, site, actor_id, shared, is_silent):
+        async def story():
+            await shared.open()
+            claim = await site.player.start(site.key(actor_id), b"for all")
+            while (await shared.event()).name != "log":
+                pass
+            key = site.key(actor_id).shared
+            await site.services.stores.permissions.grant(key, "jane", Level.NONE)
+            await asyncio.sleep(0.02)
+            if not is_silent:
+                await site.player.write(claim, b"secret")
+            rest = b""
+            while piece := await shared.reader.read(1000):
+                rest += piece
+            await shared.close()
+            await no_followers(site)
+            return rest
+
+        rest = site.run(story())
+        assert b"secret" not in rest
+        assert not rest.endswith(b"0\r\n\r\n")
+
+    def test_others_stay(self, site, actor_id, shared):
+        async def story():
+            await shared.open()
+            claim = await site.player.start(site.key(actor_id), b"x")
+            key = site.key(actor_id).shared
+            await site.services.stores.permissions.grant(key, "jane", Level.NONE)
+            await site.services.stores.permissions.grant(key, WORLD, Level.READ)
+            await asyncio.sleep(0.05)
+            await site.player.end(claim)
+            events = await shared.events()
+            await shared.close()
+            return events
+
+        assert site.run(story())[-1].name == "end"
+
+    def test_an_actor_that_is_gone_hides_no_end(self, site, actor_id, shared):
+        async def story():
+            await shared.open()
+            claim = await site.player.start(site.key(actor_id), b"x")
+            await site.services.stores.actors.delete(site.key(actor_id))
+            await asyncio.sleep(0.05)
+            await site.player.end(claim)
+            events = await shared.events()
+            await shared.close()
+            return events
+
+        assert site.run(story())[-1].name == "end"
 
 
 class TestEnd:

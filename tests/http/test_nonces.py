@@ -166,6 +166,15 @@ class TestUsing:
         nonce = make(site, path, level="UPDATE", **limit)
         assert "limit" in use(site, "POST", f"{path}/nonces", nonce).error
 
+    @pytest.mark.parametrize("limit", [{"max_uses": 5}, {"expires_in": 60}])
+    def test_one_with_a_limit_lets_nobody_in(self, site, path, limit):
+        nonce = make(site, path, level="UPDATE", **limit)
+        grant = {"user": "ABACO_WORLD", "level": "READ"}
+        assert "limit" in use(site, "POST", f"{path}/permissions", nonce, json_body=grant).error
+        assert site.get(f"{path}/permissions").result == {"testuser": "UPDATE"}
+        endless = make(site, path, level="UPDATE")
+        assert use(site, "POST", f"{path}/permissions", endless, json_body=grant).status == 200
+
     def test_every_request_counts_once_even_when_it_fails(self, site, path):
         nonce = make(site, path, max_uses=5)
         for method, below in [("HEAD", ""), ("GET", "/executions/nope"), ("POST", "/messages")]:

@@ -28,10 +28,13 @@ class MemoryPermissions(PermissionStore):
         """Return the map of an object, by user name."""
         return dict(sorted(self._state.permissions.get(key, {}).items()))
 
-    async def grant(self, key: ObjectKey, user: str, level: Level) -> Mapping[str, Level]:
+    async def grant(
+        self, key: ObjectKey, user: str, level: Level, *, only_new: bool = False
+    ) -> Mapping[str, Level]:
         """Add or replace one entry and return the whole map."""
         self._state.check_shared(key)
-        levels = {**self._state.permissions.get(key, {}), user: level}
+        present = self._state.permissions.get(key, {})
+        levels = {user: level, **present} if only_new else {**present, user: level}
         sharing_rules.check_levels(levels)
         self._state.permissions[key] = levels
         return await self.levels(key)

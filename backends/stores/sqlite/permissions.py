@@ -35,9 +35,11 @@ class SqlitePermissions(PermissionStore):
         """Return the map of an object, by user name."""
         return await self._database.read(_levels, key)
 
-    async def grant(self, key: ObjectKey, user: str, level: Level) -> Mapping[str, Level]:
+    async def grant(
+        self, key: ObjectKey, user: str, level: Level, *, only_new: bool = False
+    ) -> Mapping[str, Level]:
         """Add or replace one entry and return the whole map."""
-        return await self._database.write(_grant, key, user, level)
+        return await self._database.write(_grant, key, user, level, only_new)
 
     async def visible(self, kind: ObjectKind, tenant: Tenant, user: str) -> list[str]:
         """Return the names of all objects the user may read."""
@@ -74,10 +76,11 @@ def _levels(connection: sqlite3.Connection, key: ObjectKey) -> dict[str, Level]:
 
 
 def _grant(
-    connection: sqlite3.Connection, key: ObjectKey, user: str, level: Level
+    connection: sqlite3.Connection, key: ObjectKey, user: str, level: Level, only_new: bool
 ) -> dict[str, Level]:
     check_shared(connection, key)
-    _put(connection, key, user, level)
+    if not (only_new and user in _levels(connection, key)):
+        _put(connection, key, user, level)
     levels = _levels(connection, key)
     # a refusal takes the entry back
     sharing_rules.check_levels(levels)

@@ -75,10 +75,10 @@ async def test_every_change_acts_on_the_next_execution() -> None:
         await aliases.repoint(services, CALLER, alias, other.id)
         assert (await given(house, actor), await given(house, other)) == ({}, {"c": "two"})
         grant = permissions.grant
-        await grant(services, other.key.shared, "joe", "UPDATE")
-        await grant(services, other.key.shared, CALLER.user, "EXECUTE")
+        await grant(services, CALLER, other.key.shared, "joe", "UPDATE")
+        await grant(services, CALLER, other.key.shared, CALLER.user, "EXECUTE")
         assert await given(house, other) == {}
-        await grant(services, other.key.shared, CALLER.user, "UPDATE")
+        await grant(services, CALLER, other.key.shared, CALLER.user, "UPDATE")
         assert await given(house, other) == {"c": "two"}
         await configs.delete(services, changed)
         assert await given(house, other) == {}

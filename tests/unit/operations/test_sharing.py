@@ -100,6 +100,22 @@ class TestAliases:
         levels = run(permissions.levels(services, alias.shared))
         assert levels == {"jane": Level.UPDATE, "root": Level.UPDATE}
 
+    @pytest.mark.parametrize("repoints", [True, False])
+    def test_who_loses_a_level_meanwhile_does_not_get_it_back(
+        self, run, services, joe, actor, alias, repoints
+    ):
+        """Requests that are under way when somebody is put out must not bring them back in."""
+        grant, key = services.stores.permissions.grant, (alias if repoints else actor.key).shared
+        for each in (actor.key.shared, alias.shared):
+            run(grant(each, "joe", Level.UPDATE))
+        # what the handler was given before
+        run(grant(key, "joe", Level.NONE))
+        if repoints:
+            run(aliases.repoint(services, joe, alias, actor.id))
+        else:
+            run(actors.update(services, joe, actor, ActorDraft(image="busybox")))
+        assert run(permissions.levels(services, key))["joe"] is Level.NONE
+
     def test_repointing_gives_owners_nothing_new(self, run, services, jane, actor, alias):
         run(services.stores.permissions.grant(alias.shared, "joe", Level.UPDATE))
         run(services.stores.permissions.grant(alias.shared, "jane", Level.READ))
@@ -127,17 +143,17 @@ class TestAliases:
 
 
 class TestPermissions:
-    def test_grant(self, run, services, actor):
+    def test_grant(self, run, services, jane, actor):
         key = actor.key.shared
-        granted = run(permissions.grant(services, key, "a.$b", "READ"))
+        granted = run(permissions.grant(services, jane, key, "a.$b", "READ"))
         assert granted == {"jane": Level.UPDATE, "a.$b": Level.READ}
         assert run(permissions.levels(services, key)) == granted
-        assert run(permissions.grant(services, key, "a.$b", "NONE"))["a.$b"] is Level.NONE
+        assert run(permissions.grant(services, jane, key, "a.$b", "NONE"))["a.$b"] is Level.NONE
 
-    def test_somebody_must_be_left(self, run, services, actor):
+    def test_somebody_must_be_left(self, run, services, jane, actor):
         for level in ("NONE", "READ", "EXECUTE"):
             with pytest.raises(ConflictError):
-                run(permissions.grant(services, actor.key.shared, "jane", level))
+                run(permissions.grant(services, jane, actor.key.shared, "jane", level))
         assert run(permissions.levels(services, actor.key.shared)) == {"jane": Level.UPDATE}
 
     @pytest.mark.parametrize(
@@ -149,8 +165,10 @@ class TestPermissions:
             ("joe", "WRITE", "level"),
         ],
     )
-    def test_what_is_missing_or_wrong(self, run, services, actor, user, level, field):
-        assert field_of(run, permissions.grant(services, actor.key.shared, user, level)) == field
+    def test_what_is_missing_or_wrong(self, run, services, jane, actor, user, level, field):
+        assert (
+            field_of(run, permissions.grant(services, jane, actor.key.shared, user, level)) == field
+        )
 
 
 class TestNonces:
@@ -209,7 +227,7 @@ class TestNonces:
         assert run(nonces.list_nonces(services, alias.shared)) == []
 
     @pytest.mark.parametrize("name", ["", "nope", "DEV_" + "0" * 48, "x" * 10_000])
-    def test_unknown_ones_are_not_repeated(self, run, services, actor, name):
+    def test_unknown_ones_are_not_repeated(self, run, services, jane, actor, name):
         for operation in (nonces.get, nonces.delete):
             with pytest.raises(NotFoundError) as caught:
                 run(operation(services, actor.key.shared, name))
@@ -310,7 +328,7 @@ class TestRedeem:
             redeem(nonce_id)
         assert nonce_id not in caught.value.message
 
-    def test_what_an_open_server_gave_ends_with_it(self, run, services, make, redeem, actor):
+    def test_what_an_open_server_gave_ends_with_it(self, run, services, jane, make, redeem, actor):
         nonce = make(a_caller("anonymous", ALL_ROLE))
         assert redeem(nonce.id).roles == {ALL_ROLE}
         closed = services.settings.web.model_copy(update={"access_control": "jwt"})
