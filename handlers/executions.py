@@ -77,6 +77,9 @@ class ResultsHandler(BaseHandler):
     """An execution's results."""
 
     async def get(self, aid: str, execution_id: str) -> None:
-        """Take the oldest result away; empty when there is none."""
+        """Take the oldest result away; empty when there is none. HEAD takes none."""
+        if self.request.method == "HEAD":
+            self.reply_raw(b"", BINARY_TYPE)
+            return
         result = await executions.take_result(self.services, self.actor, execution_id)
         self.reply_raw(result, BINARY_TYPE)

@@ -194,6 +194,13 @@ class TestResults:
         assert {reply.headers["Content-Type"] for reply in replies} == {"application/octet-stream"}
         assert {reply.status for reply in replies} == {200}
 
+    def test_head_takes_none(self, site, actor_id):
+        path = f"/actors/{actor_id}/executions/{site.send(actor_id)}/results"
+        claim = site.run(site.player.start(site.key(actor_id)))
+        site.run(site.player.hand_back(claim, [b"only"]))
+        assert site.request("HEAD", path).status == 200
+        assert site.get(path).body == b"only"
+
     def test_a_conditional_request_does_not_swallow_one(self, site, actor_id):
         path = f"/actors/{actor_id}/executions/{site.send(actor_id)}/results"
         claim = site.run(site.player.start(site.key(actor_id)))
