@@ -35,7 +35,7 @@ def render_time(time: datetime) -> str:
 
 def render_actor(actor: Actor, case: Case) -> dict[str, Any]:
     """Render one actor, its links included."""
-    definition = actor.definition
+    definition, host = actor.definition, actor.host.shown()
     record = {
         "id": actor.id,
         "name": definition.name,
@@ -57,11 +57,11 @@ def render_actor(actor: Actor, case: Case) -> dict[str, Any]:
         "use_container_uid": definition.use_container_uid,
         "default_environment": dict(definition.default_environment),
         "state": actor.state,
-        "mounts": [],
+        "mounts": host["mounts"],
         "revision": actor.revision,
-        "tasdir": None,
-        "uid": None,
-        "gid": None,
+        "tasdir": host["tasdir"],
+        "uid": host["uid"],
+        "gid": host["gid"],
         "queue": definition.queue,
         "log_ex": definition.log_ex,
         **describe_cron(actor.cron),

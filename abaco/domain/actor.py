@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from abaco.domain.cron import Cron
+from abaco.domain.host_access import HostAccess
 from abaco.domain.ids import ActorId, Tenant
 from abaco.domain.permission import ObjectKey, ObjectKind
 
@@ -96,6 +97,7 @@ class Actor:
     #: +1 at each state write
     state_version: int = 0
     cron: Cron | None = None
+    host: HostAccess = field(default_factory=HostAccess)
 
     @property
     def key(self) -> ActorKey:

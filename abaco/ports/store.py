@@ -25,6 +25,7 @@ from abaco.domain.execution import (
     HaltReason,
     Outcome,
 )
+from abaco.domain.host_access import HostAccess
 from abaco.domain.ids import ExecutionId, Tenant
 from abaco.domain.message import Message
 from abaco.domain.worker import Worker, WorkerKey, WorkerStatus
@@ -79,11 +80,13 @@ class ActorStore(Protocol):
         now: datetime,
         expect_revision: int | None = None,
         cron: CronChange | None = None,
+        host: HostAccess | None = None,
     ) -> Actor:
         """Replace the definition and clear ``status_message``.
 
         With ``new_revision`` also, in the same step, revision + 1 and status SUBMITTED.
-        ``cron`` is applied to the schedule there is then; without it that stays as it is.
+        ``cron`` is applied to the schedule there is then, ``host`` replaces what there is;
+        without them these stay as they are.
         Leaves state, owner, create_time alone. Raises ConflictError when SHUTTING_DOWN, or
         ``expect_revision`` is given and not the present one; InvalidInputError as ``insert``
         does.

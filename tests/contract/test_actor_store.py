@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from abaco.domain.actor import ActorStatus
 from abaco.domain.execution import ExecutionStatus
+from abaco.domain.host_access import HostAccess
 from abaco.domain.ids import ActorId, Tenant
 from abaco.errors import ConflictError, NotFoundError
 from abaco.ports.store import Stores
@@ -17,6 +18,7 @@ from tests.support.records import (
     NOON,
     SteppedClock,
     a_definition,
+    a_host,
     an_actor,
     an_outcome,
     at,
@@ -45,9 +47,40 @@ async def test_an_actor_comes_back_as_it_was_stored(stores: Stores) -> None:
         state=[1, "two", None],
         state_version=4,
         last_update_time=at(60),
+        host=a_host(),
     )
     await stores.actors.insert(actor)
     assert await stores.actors.get(actor.key) == actor
+
+
+async def test_an_update_replaces_what_it_has_of_the_host_only_when_it_is_told(
+    stores: Stores,
+) -> None:
+    actor = await insert_actor(stores, host=a_host())
+    update = stores.actors.update
+    kept = await update(actor.key, a_definition(), new_revision=False, now=at(1))
+    assert kept.host == actor.host
+    other = a_host(uid=0, gid=0, tasdir=None, mounts=())
+    changed = await update(actor.key, a_definition(), new_revision=True, now=at(2), host=other)
+    assert changed.host == other
+    assert await stores.actors.get(actor.key) == changed
+    none = await update(actor.key, a_definition(), new_revision=True, now=at(3), host=HostAccess())
+    assert none.host == HostAccess()
+    with pytest.raises(ConflictError):
+        await update(
+            actor.key, a_definition(), new_revision=False, now=at(4), expect_revision=1, host=other
+        )
+    assert (await stores.actors.get(actor.key)).host == HostAccess()
+
+
+async def test_a_claim_has_what_its_actor_has_of_the_host_then(stores: Stores) -> None:
+    actor = await insert_actor(stores, host=a_host())
+    worker = await add_worker(stores, actor)
+    await submit(stores, actor)
+    await stores.actors.update(
+        actor.key, a_definition(), new_revision=False, now=at(1), host=a_host(uid=77)
+    )
+    assert (await claim(stores, worker)).actor.host == a_host(uid=77)
 
 
 async def test_times_keep_their_microseconds_and_come_back_in_utc(stores: Stores) -> None:

@@ -18,6 +18,7 @@ from tests.support.alike import NamedStep, Step, compare
 from tests.support.alike import steps as _steps
 from tests.support.records import (
     a_definition,
+    a_host,
     a_message,
     a_worker,
     an_actor,
@@ -81,13 +82,14 @@ def insert(actor: Actor) -> Step:
     return lambda stores: stores.actors.insert(actor)
 
 
-def update(actor: Actor, new_revision: bool, expected: int | None) -> Step:
+def update(actor: Actor, new_revision: bool, expected: int | None, uid: int | None) -> Step:
     return lambda stores: stores.actors.update(
         actor.key,
         a_definition(stateless=actor.definition.stateless, name="new"),
         new_revision=new_revision,
         now=at(1),
         expect_revision=expected,
+        host=None if uid is None else a_host(uid=uid),
     )
 
 
@@ -269,7 +271,7 @@ forward_steps = st.one_of(
 #: everything else, also what makes no sense
 any_steps = st.one_of(
     _steps(insert, actors),
-    _steps(update, actors, st.booleans(), optional_small),
+    _steps(update, actors, st.booleans(), optional_small, optional_small),
     _steps(set_actor_status, actors, actor_statuses, st.sets(actor_statuses), optional_small),
     _steps(set_state, actors, st.sampled_from([0, {"a": [1]}]), optional_small),
     _steps(delete_actor, actors),

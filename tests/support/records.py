@@ -17,8 +17,10 @@ from abaco.domain.audit import AuditOutcome, AuditRecord
 from abaco.domain.cron import Cron
 from abaco.domain.event import Event, EventType
 from abaco.domain.execution import Execution, ExecutionKey, ExecutionStatus, Outcome
+from abaco.domain.host_access import HostAccess
 from abaco.domain.ids import ActorId, ExecutionId, Tenant, WorkerId, encode_id
 from abaco.domain.message import Message
+from abaco.domain.mount import Mount, MountMode
 from abaco.domain.nonce import UNLIMITED, Nonce, NonceId
 from abaco.domain.permission import Level, ObjectKey
 from abaco.domain.worker import Worker, WorkerKey, WorkerStatus
@@ -91,6 +93,21 @@ def an_actor(**fields: Any) -> Actor:
         "last_update_time": NOON,
     }
     return Actor(**{**defaults, **fields})
+
+
+def a_host(**fields: Any) -> HostAccess:
+    """Build what an actor has of the host: a user, and a mount of each mode."""
+    mounts = (
+        Mount(
+            host_path="/work/05/jane",
+            container_path="/work",
+            mode=MountMode.RW,
+            base="/work",
+        ),
+        Mount(host_path="/data/ü", container_path="/data", mode=MountMode.RO, base="/data/ü"),
+    )
+    defaults = {"uid": 1001, "gid": 816, "tasdir": "05/jane", "mounts": mounts}
+    return HostAccess(**{**defaults, **fields})
 
 
 def an_execution(actor: Actor | ActorKey, **fields: Any) -> Execution:

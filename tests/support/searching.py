@@ -20,6 +20,7 @@ from tests.support.records import (
     NOON,
     TENANT,
     a_cron,
+    a_host,
     a_message,
     a_worker,
     an_actor,
@@ -184,6 +185,8 @@ def rich_population() -> Population:
     kinds[1]["cron"] = a_cron(schedule="now + 1 day", next_at=at(60))
     kinds[2]["cron"] = a_cron(schedule="5 6 * * *", is_on=False)
     kinds[3]["cron"] = a_cron(schedule="alpha", next_at=None)
+    kinds[1]["host"] = a_host(uid=5)
+    kinds[4]["host"] = a_host(gid=5, tasdir="alpha", mounts=())
     actors = [
         an_actor(id=f"a{number}", owner="sam", **fields) for number, fields in enumerate(kinds)
     ]
@@ -227,7 +230,8 @@ FIELDS: Mapping[SearchKind, Mapping[str, Sequence[str]]] = {
         TIME: ("create_time", "createTime", "last_update_time", "state.StartedAt"),
         ANY: (
             "cron_schedule", "cron_next_ex",
-            "state", "state.a", "state.b", "state.a.b", "state.é", 'state.q"t', "uid", "mounts",
+            "uid", "gid", "tasdir", "mounts",
+            "state", "state.a", "state.b", "state.a.b", "state.é", 'state.q"t',
             "default_environment", "default_environment.a", "default_environment.b.c",
             'default_environment.q"t', "name.a", "tenant", "api_server", "_links", "unknown",
         ),

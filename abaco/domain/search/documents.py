@@ -30,20 +30,12 @@ NO_EXIT_CODE = "undetermined"
 #: final state of an ended execution that could not be learned
 NO_FINAL_STATE: Mapping[str, Any] = {"unavailable": True}
 
-#: what no actor has yet
-_ABSENT: Mapping[str, Any] = {
-    "mounts": [],
-    "tasdir": None,
-    "uid": None,
-    "gid": None,
-}
-
 
 def actor_document(actor: Actor) -> Document:
     """Describe an actor."""
     return {
         **{name: getattr(actor.definition, name) for name in _DEFINITION_FIELDS},
-        **_ABSENT,
+        **actor.host.shown(),
         **describe_cron(actor.cron),
         "id": actor.id,
         "owner": actor.owner,

@@ -9,6 +9,7 @@ from typing import Any
 
 from abaco.domain.actor import RUNNABLE, Actor, ActorDefinition, ActorKey, ActorStatus
 from abaco.domain.cron import CronChange
+from abaco.domain.host_access import HostAccess
 from abaco.domain.ids import Tenant
 from abaco.domain.permission import Level
 from abaco.domain.worker import VIABLE, Worker, WorkerKey, WorkerStatus
@@ -101,6 +102,7 @@ class MemoryActors(ActorStore):
         now: datetime,
         expect_revision: int | None = None,
         cron: CronChange | None = None,
+        host: HostAccess | None = None,
     ) -> Actor:
         """Replace the definition."""
         actor = self._open_actor(key)
@@ -114,6 +116,7 @@ class MemoryActors(ActorStore):
                 status_message="",
                 revision=actor.revision + new_revision,
                 cron=actor.cron if cron is None else cron.apply(actor.cron),
+                host=actor.host if host is None else host,
             )
         )
 

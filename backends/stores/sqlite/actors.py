@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from abaco.domain.actor import Actor, ActorDefinition, ActorKey, ActorStatus
-from abaco.domain.cron import Cron, CronChange
+from abaco.domain.cron import CronChange
+from abaco.domain.host_access import HostAccess
 from abaco.domain.ids import Tenant
 from abaco.ports.clock import Clock
 from abaco.ports.store import ActorStore
@@ -19,6 +20,7 @@ from backends.stores.sqlite.counts import drop_queued
 from backends.stores.sqlite.cron_rows import CRON_COLUMNS, cron_values
 from backends.stores.sqlite.database import Database
 from backends.stores.sqlite.events import EventWriter, refuse_cycle
+from backends.stores.sqlite.host_rows import HOST_COLUMNS, host_values
 from backends.stores.sqlite.permissions import begin_map
 from backends.stores.sqlite.rows import (
     IF_ABSENT,
@@ -34,7 +36,7 @@ from backends.stores.sqlite.webhook_secrets import forget_secret, keep_secret
 ACTOR_COLUMNS = (
     "tenant", "id", "owner", "api_server", "definition", "link", "webhook", "create_time",
     "last_update_time", "status", "status_message", "revision", "state", "state_version",
-    *CRON_COLUMNS,
+    *CRON_COLUMNS, *HOST_COLUMNS,
 )  # fmt: skip
 _INSERT = insert_sql("actors", ACTOR_COLUMNS, on_conflict=IF_ABSENT)
 
@@ -82,6 +84,7 @@ class SqliteActors(ActorStore):
         now: datetime,
         expect_revision: int | None = None,
         cron: CronChange | None = None,
+        host: HostAccess | None = None,
     ) -> Actor:
         """Replace the definition."""
         change = {
@@ -94,7 +97,7 @@ class SqliteActors(ActorStore):
             "step": int(new_revision),
         }
         return await self._database.write(
-            _update, key, change, expect_revision, cron, definition.webhook_secret
+            _update, key, change, expect_revision, cron, host, definition.webhook_secret
         )
 
     async def set_status(
@@ -194,6 +197,7 @@ def _update(
     change: Values,
     expect_revision: int | None,
     cron: CronChange | None,
+    host: HostAccess | None,
     secret: str | None,
 ) -> Actor:
     actor = _get_open(connection, key)
@@ -208,17 +212,19 @@ def _update(
         change,
     )
     if cron is not None:
-        _set_cron(connection, key, cron.apply(actor.cron))
+        _set_columns(connection, key, cron_values(cron.apply(actor.cron)))
+    if host is not None:
+        _set_columns(connection, key, host_values(host))
     refuse_cycle(connection, key, field="link")
     keep_secret(connection, key, secret)
     return get_actor(connection, key)
 
 
-def _set_cron(connection: sqlite3.Connection, key: ActorKey, cron: Cron | None) -> None:
-    columns = ", ".join(f"{column} = :{column}" for column in CRON_COLUMNS)
+def _set_columns(connection: sqlite3.Connection, key: ActorKey, values: Values) -> None:
+    columns = ", ".join(f"{column} = :{column}" for column in values)
     connection.execute(
         f"UPDATE actors SET {columns} WHERE tenant = :tenant AND id = :id",  # noqa: S608 - constants
-        {**key._asdict(), **cron_values(cron)},
+        {**key._asdict(), **values},
     )
 
 

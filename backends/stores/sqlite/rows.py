@@ -15,6 +15,7 @@ from abaco.domain.message import Message, MessageState
 from abaco.domain.worker import Worker, WorkerStatus
 from backends.stores.rules import decode_json, encode_json, from_micros, to_micros
 from backends.stores.sqlite.cron_rows import cron_values, to_cron
+from backends.stores.sqlite.host_rows import host_values, to_host
 
 Values = Mapping[str, Any]
 
@@ -74,6 +75,7 @@ def actor_values(actor: Actor) -> Values:
         "state": encode_json(actor.state),
         "state_version": actor.state_version,
         **cron_values(actor.cron),
+        **host_values(actor.host),
     }
 
 
@@ -95,6 +97,7 @@ def to_actor(row: sqlite3.Row) -> Actor:
         state=decode_json(row["state"]),
         state_version=row["state_version"],
         cron=to_cron(row),
+        host=to_host(row),
     )
 
 

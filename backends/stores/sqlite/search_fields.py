@@ -77,14 +77,14 @@ def _inside(name: str) -> Field:
     return Field("actors.definition", Form.JSON, (name,))
 
 
-_NULL = Field("NULL")
-
 _ACTOR_TEXTS = {
     **{
         name: Field(f"actors.{name}")
         for name in ("id", "owner", "status", "status_message", "cron_schedule")
     },
     "cron_next_ex": Field("abaco_slot(actors.cron_next_at, actors.cron_schedule)"),
+    "tasdir": Field("actors.tasdir"),
+    **{name: Field(f"CAST(actors.{name} AS TEXT)") for name in ("uid", "gid")},
 }
 
 _ACTORS = Source(
@@ -112,14 +112,14 @@ _ACTORS = Source(
         "revision": Field("actors.revision"),
         "create_time": _time("actors.create_time"),
         "last_update_time": _time("actors.last_update_time"),
-        "mounts": Field("'[]'", Form.JSON),
+        "mounts": Field("actors.mounts", Form.JSON),
         "cron_on": Field("coalesce(actors.cron_on, FALSE)", Form.BOOLEAN),
-        **dict.fromkeys(("tasdir", "uid", "gid"), _NULL),
     },
     texts=(
         *_ACTOR_TEXTS.values(),
         Field("actors.definition", Form.JSON),
         Field("actors.state", Form.JSON),
+        Field("actors.mounts", Form.JSON),
     ),
 )  # fmt: skip
 

@@ -14,6 +14,7 @@ import pytest
 
 from abaco.domain.actor import ActorKey
 from abaco.domain.execution import ExecutionStatus
+from abaco.domain.host_access import HostAccess
 from abaco.domain.ids import ActorId, Tenant
 from abaco.domain.permission import Level, ObjectKind
 from abaco.errors import ConfigError
@@ -90,6 +91,7 @@ async def test_what_version_1_stored_is_all_there(old_file: Path, tmp_path: Path
         assert actor.definition.hints == ("a", "b")
         assert actor.definition.default_environment == {"K": [1, None]}
         assert (actor.state, actor.state_version) == ({"count": 2}, 2)
+        assert actor.host == HostAccess()
         ended, running, waiting = await stores.executions.list_executions(key)
         assert ended.outcome == an_outcome()
         assert [each.id for each in await stores.executions.list_leased()] == [running.id]
