@@ -42,6 +42,7 @@ from abaco.settings import (
     WebSettings,
     WorkersSettings,
 )
+from abaco.settings.hosts import TELLING
 
 __all__ = [
     "Configuration",
@@ -293,7 +294,8 @@ def _validate(draft: _Draft) -> Settings | None:
         return Settings.model_validate(values)
     except ValidationError as error:
         for item in error.errors():
-            draft.problems.append(_problem(draft, item["loc"], item.get("ctx", {}), item["msg"]))
+            context = {"type": item["type"], **item.get("ctx", {})}
+            draft.problems.append(_problem(draft, item["loc"], context, item["msg"]))
     return None
 
 
@@ -309,8 +311,10 @@ def _problem(
     key = str(place[1])
     entry, field_info = draft.entries[section, key], _field(section, key)
     shown = "the value" if is_kind(field_info, SecretStr) else repr(entry.text)
+    because = f" ({text})" if context["type"] == TELLING else ""
     return (
-        f"{entry.origin}: [{section}] {key}: {shown} is not allowed; allowed: {allowed(field_info)}"
+        f"{entry.origin}: [{section}] {key}: {shown} is not allowed{because};"
+        f" allowed: {allowed(field_info)}"
     )
 
 

@@ -66,8 +66,6 @@ MEANINGLESS: tuple[LegacyKey, ...] = (
 
 _STORES = "the MongoDB store comes in a later release; records are in [store] backend"
 _NONCES = "nonces are not put into the environment of containers"
-_MOUNTS = "mounts come in a later release"
-_USERS = "running as the owner's user comes in a later release"
 _LARGE = "binary messages and results come in a later release"
 _REGISTRIES = "registry credentials come in a later release"
 
@@ -78,18 +76,13 @@ NOT_YET: tuple[LegacyKey, ...] = (
     *_keys("store", _STORES, "mongo_password", is_secret=True),
     *_keys("docker", _REGISTRIES, "dockerhub_username_<n>"),
     *_keys("docker", _REGISTRIES, "dockerhub_password_<n>", is_secret=True),
-    *_keys("workers", _MOUNTS, "global_mounts", "<tenant>_global_mounts", "privileged_mounts"),
-    *_keys("workers", _USERS, "use_tas_uid", "<tenant>_use_tas_uid"),
-    *_keys("workers", _USERS, "actor_uid", "actor_gid", "actor_homedir"),
-    *_keys("workers", _USERS, "<tenant>_actor_uid", "<tenant>_actor_gid"),
-    *_keys("workers", _USERS, "<tenant>_actor_homedir"),
     *_keys("runtime", _NONCES, "inject_nonce"),
     *_keys("runtime", _LARGE, "max_result_size", "large_results"),
     *_keys("runtime", _LARGE, "binary_transport", "oversize_message"),
     *_keys("runtime", "statistics come in a later release", "stats_mode"),
     *_keys("runtime", "updates always let a running execution end", "update_running"),
     *_keys("runtime", "retention comes in a later release", "execution_retention_days"),
-    *_keys("runtime", _MOUNTS, "actor_ca_bundle"),
+    *_keys("runtime", "it comes in a later release; a mount can bring one", "actor_ca_bundle"),
 )
 
 #: old or second name -> the key it sets; the new name wins when both are given
@@ -107,6 +100,10 @@ RENAMED_ENVIRONMENT: dict[str, tuple[str, str]] = {
     "SPAWNER_HOST_ID": ("spawner", "host_id"),
     "MAX_WORKERS_PER_HOST": ("spawner", "max_workers_per_host"),
     "MAX_WORKERS_PER_ACTOR": ("spawner", "max_workers_per_actor"),
+    "TAS_URL_BASE": ("identity", "url"),
+    "TAS_ROLE_ACCT": ("identity", "username"),
+    "TAS_ROLE_PASS": ("identity", "password"),
+    "TAS_GID": ("identity", "gid"),
 }
 
 #: sections that exist in older files only

@@ -14,6 +14,8 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from abaco.domain.actor import DEFAULT_QUEUE
+from abaco.settings.hosts import faults
+from abaco.settings.identity import IdentitySettings
 from abaco.settings.process import EngineSettings, GeneralSettings, LogsSettings, StoreSettings
 from abaco.settings.queues import share_out
 from abaco.settings.section import Section, fold_tenant
@@ -23,6 +25,7 @@ from abaco.settings.workers import RuntimeSettings, SpawnerSettings, WorkersSett
 __all__ = [
     "EngineSettings",
     "GeneralSettings",
+    "IdentitySettings",
     "LogsSettings",
     "RuntimeSettings",
     "Section",
@@ -44,6 +47,7 @@ class Settings(Section):
     engine: Annotated[EngineSettings, Field(default_factory=EngineSettings)]
     spawner: Annotated[SpawnerSettings, Field(default_factory=SpawnerSettings)]
     workers: Annotated[WorkersSettings, Field(default_factory=WorkersSettings)]
+    identity: Annotated[IdentitySettings, Field(default_factory=IdentitySettings)]
     web: Annotated[WebSettings, Field(default_factory=WebSettings)]
     runtime: Annotated[RuntimeSettings, Field(default_factory=RuntimeSettings)]
 
@@ -63,6 +67,14 @@ class Settings(Section):
             raise _fault("max_workers_per_host", str(error)) from error
         return self
 
+    @model_validator(mode="after")
+    def _check_users(self) -> Self:
+        for key, text in faults(self.workers.fixed_users(), self.workers.least_uid):
+            raise _fault(key, text, section="workers")
+        if self.workers.needs_accounting and self.identity.url is None:
+            raise _fault("url", "needed to look owners up ([workers] use_tas_uid)", "identity")
+        return self
+
     @property
     def queue_places(self) -> dict[str, int]:
         """Workers each queue of this host may have at once."""
@@ -80,6 +92,6 @@ class Settings(Section):
         return self.store.path or self.general.data_dir / "abaco.db"
 
 
-def _fault(key: str, text: str) -> PydanticCustomError:
-    """Name the key of [spawner] that a rule over several sections is broken by."""
-    return PydanticCustomError("queues", "{text}", {"section": "spawner", "key": key, "text": text})
+def _fault(key: str, text: str, section: str = "spawner") -> PydanticCustomError:
+    """Name the key that a rule over several keys is broken by."""
+    return PydanticCustomError("rule", "{text}", {"section": section, "key": key, "text": text})

@@ -53,6 +53,15 @@ class Section(BaseModel):
         everybody = getattr(self, self.tenant_forms[ending])
         return self._tenant_values.get((fold_tenant(tenant), ending), everybody)
 
+    def own_of(self, ending: str, tenant: str) -> Any:
+        """Return the tenant's own value of a key; None when nobody gave one."""
+        return self._tenant_values.get((fold_tenant(tenant), ending))
+
+    @property
+    def named_tenants(self) -> list[str]:
+        """The tenants that have keys of their own, as ``fold_tenant`` spells them."""
+        return sorted({tenant for tenant, _ in self._tenant_values})
+
     def every_value(self, ending: str) -> list[Any]:
         """Return the value for everybody, and those of single tenants."""
         own = [value for (_, form), value in self._tenant_values.items() if form == ending]

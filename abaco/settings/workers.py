@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from abaco.domain.actor import DEFAULT_QUEUE
+from abaco.domain.host_access import HostUser
 from abaco.domain.webhook import WebhookPolicy
+from abaco.settings.hosts import (
+    LOOKUPS,
+    FixedUser,
+    HomePath,
+    HostId,
+    MountsText,
+    Provider,
+)
 from abaco.settings.queues import COUNTS, NAMES, QueueCounts, QueueNames
-from abaco.settings.section import Section
+from abaco.settings.section import Section, fold_tenant
 
 
 class SpawnerSettings(Section):
@@ -55,7 +64,17 @@ class SpawnerSettings(Section):
 class WorkersSettings(Section):
     """Workers and the containers they run."""
 
-    tenant_forms: ClassVar[Mapping[str, str]] = {"generate_clients": "generate_clients"}
+    tenant_forms: ClassVar[Mapping[str, str]] = {
+        name: name
+        for name in (
+            "generate_clients",
+            "global_mounts",
+            "use_tas_uid",
+            "actor_uid",
+            "actor_gid",
+            "actor_homedir",
+        )
+    }
 
     init_count: int = Field(
         1, ge=0, description="Above 0: one worker is started when an actor is registered."
@@ -100,6 +119,92 @@ class WorkersSettings(Section):
         " represents the actor's owner; see [runtime] token_provider. Tenant form:"
         " {tenant}_generate_clients.",
     )
+    allow_privileged: bool = Field(
+        False,
+        description="Let privileged users register privileged actors. Such an actor is root on the"
+        " host.",
+    )
+    global_mounts: MountsText = Field(
+        "",
+        description="Parts of the host that every actor's containers are given. {username} is the"
+        " owner, {tasdir} the owner's home directory; an item that needs a home nobody knows is"
+        " left out. Tenant form, instead of these: {tenant}_global_mounts.",
+    )
+    privileged_mounts: MountsText = Field(
+        "", description="More of them, for privileged actors. They win at the same container path."
+    )
+    mount_missing: Literal["error", "skip"] = Field(
+        "error",
+        description="What becomes of a mount the host does not have. error: the container is not"
+        " started; skip: it is started without. Nothing is ever made on the host.",
+    )
+    identity_provider: Provider = Field(
+        "auto",
+        description="Who knows the user that containers run as. none: always the image's own user;"
+        " static: actor_uid and actor_gid; system: the owner's name in this host's user database;"
+        " http: the accounting service under [identity]; auto: http for tenants with use_tas_uid,"
+        " static for the others.",
+    )
+    identity_failure: Literal["error", "image_user"] = Field(
+        "error",
+        description="What becomes of an actor whose owner cannot be looked up. error: it is"
+        " refused; image_user: its containers run as the image's own user, who may be root.",
+    )
+    use_tas_uid: bool | None = Field(
+        None,
+        description="Whether owners are looked up; with the providers system and http they are"
+        " when nothing is said. Where they are not, actor_uid is used. Tenant form:"
+        " {tenant}_use_tas_uid.",
+    )
+    actor_uid: HostId | None = Field(
+        None,
+        description="Number of the user all containers run as whose owner is not looked up. Tenant"
+        " form: {tenant}_actor_uid.",
+    )
+    actor_gid: HostId | None = Field(
+        None, description="Its group. Tenant form: {tenant}_actor_gid."
+    )
+    actor_homedir: HomePath | None = Field(
+        None,
+        description="Its home directory, for {tasdir} of mounts. Tenant form:"
+        " {tenant}_actor_homedir.",
+    )
+    least_uid: int = Field(
+        1,
+        ge=0,
+        description="Lowest number of a user that containers may be run as; 0 lets them be root,"
+        " 1000 keeps system accounts out.",
+    )
+
+    def fixed_users(self) -> Iterator[FixedUser]:
+        """Yield the configured users: the one for everybody, then those of single tenants."""
+        yield FixedUser(None, self.actor_uid, self.actor_gid, self.actor_homedir)
+        for tenant in self.named_tenants:
+            names = ("actor_uid", "actor_gid", "actor_homedir")
+            yield FixedUser(tenant, *(self.own_of(name, tenant) for name in names))
+
+    def fixed_user(self, tenant: str) -> HostUser | None:
+        """Return the user configured for the tenant, or for everybody; None when there is none."""
+        if self.identity_provider == "none":
+            return None
+        everybody, *own = self.fixed_users()
+        folded = fold_tenant(tenant)
+        user = next((user for user in own if user.tenant == folded and user.is_set), everybody)
+        return user.host_user
+
+    def is_looked_up(self, tenant: str) -> bool:
+        """Tell whether owners of the tenant are looked up."""
+        is_wanted = self.for_tenant("use_tas_uid", tenant)
+        if is_wanted is None:
+            is_wanted = self.identity_provider != "auto"
+        return bool(is_wanted) and self.identity_provider in LOOKUPS
+
+    @property
+    def needs_accounting(self) -> bool:
+        """Whether the accounting service is asked for anybody."""
+        if self.identity_provider == "auto":
+            return any(self.every_value("use_tas_uid"))
+        return self.identity_provider == "http"
 
 
 class RuntimeSettings(Section):
