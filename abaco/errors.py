@@ -5,6 +5,7 @@
     AbacoError
     ├── RequestError              the caller's doing; the text is safe to show
     │   ├── InvalidInputError     names the field
+    │   │   └── NoAccountError    the owner is nobody on the container host
     │   ├── NotFoundError
     │   ├── ConflictError         lost a compare-and-set, or already exists
     │   ├── ForbiddenError
@@ -27,6 +28,7 @@
     │   │   ├── ChannelFrameError         no value of the channel's type
     │   │   ├── ChannelUnavailableError   what carries it does not answer; retryable
     │   │   └── CallFailedError           whoever answers questions there could not
+    │   ├── IdentityUnavailableError  who knows the users of the host does not answer
     │   └── DriverError
     │       ├── EngineUnavailableError    the engine does not answer
     │       ├── EngineTimeoutError        it answered too late
@@ -82,6 +84,15 @@ class InvalidInputError(RequestError):
     def __init__(self, message: str, *, field: str = "", detail: str = "") -> None:
         super().__init__(message, detail=detail)
         self.field = field
+
+
+class NoAccountError(InvalidInputError):
+    """The owner of an actor is nobody on the container host."""
+
+    code = "no_account"
+
+    def __init__(self, message: str, *, detail: str = "") -> None:
+        super().__init__(message, field="owner", detail=detail)
 
 
 class NotFoundError(RequestError):
@@ -245,6 +256,13 @@ class CallFailedError(ChannelError):
     def __init__(self, message: str, *, failure: str, detail: str = "") -> None:
         super().__init__(message, detail=detail)
         self.failure = failure
+
+
+class IdentityUnavailableError(BackendError):
+    """Whoever knows the users of the container host does not answer."""
+
+    code = "identity_unavailable"
+    retryable = True
 
 
 class DriverError(BackendError):

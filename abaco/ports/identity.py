@@ -1,30 +1,22 @@
-"""Whom a container runs as."""
+"""Whom containers run as."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
 from typing import Protocol
 
-from abaco.domain.actor import Actor
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostUser:
-    """A user on the container host. None means "as the image says"."""
-
-    uid: int | None = None
-    gid: int | None = None
-    home: str | None = None
+from abaco.domain.host_access import HostUser
+from abaco.domain.ids import Tenant
 
 
 class IdentityProvider(Protocol):
-    """Resolves the owner of an actor to a host user."""
+    """Knows which users of the host the users of tenants are."""
 
     @abstractmethod
-    async def resolve(self, actor: Actor) -> HostUser:
-        """Return the user the actor's containers run as.
+    async def find(self, tenant: Tenant, user: str) -> HostUser | None:
+        """Return the host's user; None when the configuration has none for this tenant.
 
-        Always resolved for the owner, never for the caller. Raises BackendError when the
-        provider cannot answer; running as somebody else instead is not an option.
+        Raises NoAccountError when somebody should be known and is not, and
+        IdentityUnavailableError when whoever knows cannot be asked. Never answers with somebody
+        else instead.
         """
