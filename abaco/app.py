@@ -31,10 +31,11 @@ from agents.notices import LocalNotices
 from agents.supervisor import Supervisor
 from backends.channels.local import LocalTransport
 from backends.drivers.select import open_driver
-from backends.identity import ImageUser
+from backends.host_files import Guard, LocalFiles
 from backends.registry import find_stores, find_token_provider
 from backends.system import RandomIds, SystemClock, hold_data_dir
 from backends.tokens.select import open_tokens
+from backends.users.select import open_users
 from backends.vault import open_vault
 from backends.webhooks import HttpWebhookSender
 from handlers.routes import make_application, make_internal_application
@@ -103,6 +104,7 @@ class App:
             ids=RandomIds(settings.web.id_salt),
             vault=vault,
             engine_endpoint=self._engine_endpoint,
+            identity=await self._stack.enter_async_context(open_users(settings, self._clock)),
             bearer=self._stack.enter_context(open_tokens(settings, self._clock)),
         )
         provider = await self._stack.enter_async_context(self._open_token_provider(stores, vault))
@@ -114,7 +116,10 @@ class App:
         for name, agent in opened.agents.items():
             self.supervisor.start(name, agent)
         tokens = start_clientg(self.supervisor, self.services, provider, LocalTransport())
-        kit = make_kit(self.services, opened.driver, identity=ImageUser(), tokens=tokens)
+        host_files = LocalFiles(
+            Guard.of(settings), skips_missing=settings.workers.mount_missing == "skip"
+        )
+        kit = make_kit(self.services, opened.driver, host_files=host_files, tokens=tokens)
         self._crew = start_crew(kit, self.services, self.supervisor, epoch, webhooks)
         rotation = Rotation(stores, vault, settle_s=2 * settings.store.timeout_s)
         self.supervisor.start("rotation", rotation.run)

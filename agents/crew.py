@@ -10,7 +10,7 @@ from abaco.lifecycle.retry import RetryPolicy
 from abaco.metrics import QUEUE_PLACES, QUEUE_WAITING, QUEUE_WORKERS
 from abaco.operations.services import Services
 from abaco.ports.driver import Driver, PullPolicy
-from abaco.ports.identity import IdentityProvider
+from abaco.ports.mounts import HostFiles
 from abaco.ports.webhooks import WebhookSender
 from agents.autoscaler import TICK_S, Autoscaler
 from agents.clientg import TokenDesk
@@ -40,7 +40,7 @@ class Crew:
 
 
 def make_kit(
-    services: Services, driver: Driver, *, identity: IdentityProvider, tokens: TokenDesk
+    services: Services, driver: Driver, *, host_files: HostFiles, tokens: TokenDesk
 ) -> Kit:
     """Build what workers share."""
     runtime = services.settings.runtime
@@ -59,7 +59,7 @@ def make_kit(
             max_parallel_pulls=runtime.max_parallel_pulls,
         ),
         remover=Remover(driver, engine),
-        identity=identity,
+        host_files=host_files,
         tokens=tokens,
         retry=RetryPolicy(
             max_start_failures=runtime.max_start_failures,

@@ -15,7 +15,7 @@ from abaco.errors import NotFoundError, StoreUnavailableError
 from abaco.lifecycle.retry import RetryPolicy
 from abaco.ports.clock import Clock
 from abaco.ports.driver import Driver
-from abaco.ports.identity import IdentityProvider
+from abaco.ports.mounts import HostFiles
 from abaco.ports.notices import Notices, Topic
 from abaco.ports.store import Stores
 from abaco.ports.vault import Vault
@@ -42,7 +42,7 @@ class Kit:
     engine: EngineWatch
     images: ImageKeeper
     remover: Remover
-    identity: IdentityProvider
+    host_files: HostFiles
     tokens: TokenDesk
     retry: RetryPolicy
     slots: Slots

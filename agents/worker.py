@@ -11,7 +11,7 @@ from abaco.domain.actor import RUNNABLE, Actor, ActorStatus
 from abaco.domain.execution import Execution
 from abaco.domain.limits import parse_memory
 from abaco.domain.worker import Worker, WorkerStatus
-from abaco.errors import DriverError, ImageMissingError, NotFoundError
+from abaco.errors import DriverError, ImageMissingError, NotFoundError, StartFailedError
 from abaco.lifecycle import worker as life
 from abaco.lifecycle.scaling import SYNC, idle_limit_s, kept_for_s
 from abaco.metrics import STAGE_SECONDS
@@ -363,8 +363,10 @@ class WorkerAgent:
         assert actor is not None  # noqa: S101 - set with the claim
         if self._image is None:  # taken over, so never pulled here
             self._image = await self._kit.images.ensure(self.worker.image)
-        user = await self._kit.identity.resolve(actor)
-        uid, gid = user.uid, user.gid
+        if actor.definition.privileged and not self._kit.settings.workers.allow_privileged:
+            raise StartFailedError(
+                "privileged actors are switched off ([workers] allow_privileged)"
+            )
         return ContainerSpec(
             image=self._image,
             tenant=self._key.tenant,
@@ -372,8 +374,9 @@ class WorkerAgent:
             worker_id=self._key.id,
             revision=self.worker.revision,
             limits=self._limits(actor),
-            user=None if uid is None else str(uid) if gid is None else f"{uid}:{gid}",
+            user=actor.host.user,
             privileged=actor.definition.privileged,
+            binds=await self._kit.host_files.binds(actor),
         )
 
     def _limits(self, actor: Actor) -> Limits:

@@ -21,6 +21,7 @@ from abaco.metrics import EXECUTIONS
 from abaco.operations.cron import decide
 from abaco.operations.definition import ActorDraft, define
 from abaco.operations.events import check_link, webhook_policy
+from abaco.operations.host_access import find_host_access
 from abaco.operations.services import Services
 from abaco.operations.workers import request_worker
 from abaco.ports.notices import Subscription, Topic
@@ -40,19 +41,22 @@ async def register(services: Services, caller: Caller, draft: ActorDraft) -> Act
 
     Raises:
         InvalidInputError: Names the field.
+        IdentityUnavailableError: Who the caller is on the host cannot be told now.
 
     """
     now = services.clock.now()
     cron = decide(draft, None, now)
+    definition = await _define(services, caller, draft)
     actor = Actor(
         tenant=caller.tenant,
         id=ActorId(services.ids.new_id()),
         owner=caller.user,
         api_server=caller.api_server,
-        definition=await _define(services, caller, draft),
+        definition=definition,
         create_time=now,
         last_update_time=now,
         cron=cron.apply(None) if cron else None,
+        host=await find_host_access(services, caller.tenant, caller.user, definition),
     )
     await services.stores.actors.insert(actor)
     services.notices.publish(Topic.ACTOR, actor.key)
@@ -85,10 +89,12 @@ async def update(
     Another image, or ``force``, begins a new revision; otherwise status and revision stay.
     Name, owner and state are kept; stateless and the schedule when the draft does not say.
     Somebody else than the owner gets a level of their own by it, unless they have one: it may
-    have been lowered while this went on.
+    have been lowered while this went on. What the containers get of the host is found anew, for
+    the owner.
 
     Raises:
         InvalidInputError: Names the field.
+        IdentityUnavailableError: Who the owner is on the host cannot be told now.
         NotFoundError: It is gone.
         ConflictError: It is being deleted.
 
@@ -105,6 +111,7 @@ async def update(
                 now=now,
                 expect_revision=present.revision,
                 cron=cron,
+                host=await find_host_access(services, present.tenant, present.owner, definition),
             )
         except ConflictError:
             current = await services.stores.actors.get(present.key)

@@ -9,6 +9,7 @@ from abaco.config import Settings
 from abaco.domain.ids import Tenant
 from abaco.operations.quotas import Quotas
 from abaco.ports.clock import Clock, IdSource
+from abaco.ports.identity import IdentityProvider
 from abaco.ports.notices import Notices
 from abaco.ports.store import Stores
 from abaco.ports.tokens import BearerTokens
@@ -32,6 +33,7 @@ class Services:
         engine_endpoint: Tells the endpoint of the container engine as far as it is known now;
             shown as ``location`` of workers.
         quotas: What this process has let through lately.
+        identity: Knows the users of the host; None when all containers run as their image's.
         bearer: Verifies bearer tokens; None when none are accepted.
 
     """
@@ -43,5 +45,6 @@ class Services:
     ids: IdSource
     vault: Vault
     engine_endpoint: Callable[[], str] = _unknown_endpoint
+    identity: IdentityProvider | None = None
     bearer: BearerTokens | None = None
     quotas: Quotas = field(default_factory=Quotas)

@@ -32,6 +32,7 @@ from agents.notices import LocalNotices
 from backends.stores.memory import open_stores
 from backends.system import RandomIds, SystemClock
 from backends.tokens.select import open_tokens
+from backends.users.select import open_users
 from backends.vault import FernetVault, ephemeral_vault
 from handlers.auth import ROLE_CLAIM, USER_CLAIM
 from handlers.description import dialect_of
@@ -76,6 +77,7 @@ def jwt_settings(case: str = "snake", **web: Any) -> Settings:
     """Settings as the older system's functional suite wants them."""
     return Settings(
         general={"tag": "test-tag"},
+        workers={"allow_privileged": True},
         web={
             "access_control": "jwt",
             "apim_public_key": PUBLIC_KEY,
@@ -149,6 +151,7 @@ class Site:
             ids=RandomIds(self.settings.web.id_salt),
             vault=self.vault,
             engine_endpoint=lambda: "unix:///var/run/docker.sock",
+            identity=await self.stack.enter_async_context(open_users(self.settings, clock)),
             bearer=self.stack.enter_context(open_tokens(self.settings, clock)),
         )
         self.serve(self.services)

@@ -26,7 +26,7 @@ from agents.notices import LocalNotices
 from agents.supervisor import Supervisor
 from backends.channels.local import LocalTransport
 from backends.drivers.scripted import Act, Script, ScriptedDriver, ScriptedEngine
-from backends.identity import ImageUser
+from backends.host_files import Guard, LocalFiles
 from backends.stores.memory import open_stores
 from backends.system import RandomIds, SystemClock
 from backends.tokens.fixed import NoTokens
@@ -82,7 +82,10 @@ class House:
         self._webhooks = HttpWebhookSender(webhook_policy(self.services), timeout_s)
         driver = self._wrap_driver(ScriptedDriver(self.engine))
         desk = start_clientg(self.supervisor, self.services, self.tokens, LocalTransport())
-        kit = make_kit(self.services, driver, identity=ImageUser(), tokens=desk)
+        host_files = LocalFiles(
+            Guard.of(self.settings), skips_missing=self.settings.workers.mount_missing == "skip"
+        )
+        kit = make_kit(self.services, driver, host_files=host_files, tokens=desk)
         self.crew = start_crew(kit, self.services, self.supervisor, self._epoch, self._webhooks)
 
     async def crash(self) -> None:
