@@ -69,7 +69,9 @@ class Limits:
 class Bind:
     """A file, socket or directory of the host, put into a container.
 
-    Both paths are absolute. What the host does not have is not made: the start fails.
+    Both paths are absolute. What the host does not have is not made: the start fails. What is
+    mounted below a directory comes along, unless the bind is read-only: nothing below that can be
+    written.
     """
 
     host_path: str

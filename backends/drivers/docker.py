@@ -145,6 +145,8 @@ class DockerDialect(Dialect):
                     "Source": bind.host_path,
                     "Target": bind.container_path,
                     "ReadOnly": bind.is_read_only,
+                    # only the mount itself is made read-only, not what is mounted below it
+                    "BindOptions": {"NonRecursive": bind.is_read_only},
                 }
                 for bind in plan.binds
             ],

@@ -189,7 +189,8 @@ def _mount(bind: Bind) -> dict[str, Any]:
         "type": "bind",
         "source": bind.host_path,
         "destination": bind.container_path,
-        "options": ["ro" if bind.is_read_only else "rw", "rbind"],
+        # only the mount itself is made read-only, not what is mounted below it
+        "options": ["ro", "bind"] if bind.is_read_only else ["rw", "rbind"],
     }
 
 
