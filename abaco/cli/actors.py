@@ -113,14 +113,27 @@ def _attribute_options(env_help: str) -> list[Callable[[Command], Command]]:
             " cron fields, 'CRON_TZ=Europe/Berlin 30 6 * * 1-5'. An empty text removes it.",
         ),
         click.option("--cron-on/--cron-off", default=None, help="Follow the schedule, or pause."),
+        *_power_options(),
+        click.option("--wait", "-w", is_flag=True, help="Return when the actor is ready."),
+        click.option(
+            "--timeout", type=float, default=600.0, show_default=True, help="Seconds for --wait."
+        ),
+    ]
+
+
+def _power_options() -> list[Callable[[Command], Command]]:
+    """Return the options that the server takes of privileged users only."""
+    return [
         click.option(
             "--privileged/--no-privileged",
             default=None,
             help="Run privileged, with the engine's socket.",
         ),
-        click.option("--wait", "-w", is_flag=True, help="Return when the actor is ready."),
         click.option(
-            "--timeout", type=float, default=600.0, show_default=True, help="Seconds for --wait."
+            "--use-container-uid/--use-owner-uid",
+            "use_container_uid",
+            default=None,
+            help="Run as the image's user, or as whom the server finds for the owner.",
         ),
     ]
 
@@ -129,7 +142,7 @@ def _body(options: Mapping[str, Any]) -> dict[str, Any]:
     """Name the given options as the API does."""
     names = (
         "name", "image", "description", "max_workers", "mem_limit", "log_ex", "privileged",
-        "cron_schedule", "cron_on", "queue", "link", "webhook", "token",
+        "use_container_uid", "cron_schedule", "cron_on", "queue", "link", "webhook", "token",
     )  # fmt: skip
     body = {name: options[name] for name in names if options.get(name) is not None}
     if options["cpus"] is not None:

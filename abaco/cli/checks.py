@@ -9,12 +9,12 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from abaco.cli.findings import Check, Finding, Level
+from abaco.cli.host_checks import check_mounts, check_users
 from abaco.config import Settings
 from abaco.errors import AbacoError
 from backends.drivers import host
@@ -26,27 +26,6 @@ LITTLE_SPACE_BYTES = 2 * 1024**3
 NO_SPACE_BYTES = 100 * 1024**2
 
 _ENGINE_TIMEOUT_S = 10.0
-
-
-class Level(StrEnum):
-    """How bad a finding is."""
-
-    OK = "ok"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was looked at; ``remedy`` is empty when nothing is to be done."""
-
-    check: str
-    level: Level
-    what: str
-    remedy: str = ""
-
-
-Check = Callable[[Settings], Iterator[Finding]]
 
 
 def check_python(settings: Settings) -> Iterator[Finding]:
@@ -247,6 +226,8 @@ CHECKS: tuple[Check, ...] = (
     check_port,
     check_engine,
     check_reach,
+    check_mounts,
+    check_users,
     check_host,
 )
 

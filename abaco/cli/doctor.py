@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from abaco.cli.findings import Finding, Level
 from abaco.cli.output import Columns, Printer, examples
 from abaco.cli.server import config_options, read_configuration
 from abaco.errors import ConfigError
@@ -26,7 +27,7 @@ def doctor(config: Path | None, *, as_json: bool, **flags: str | None) -> None:
     Returns 0 when the server can work here, 1 when something must be repaired first.
     """
     # The checks reach into drivers; the other commands need none of that.
-    from abaco.cli.checks import Finding, Level, examine
+    from abaco.cli.checks import examine
 
     try:
         findings: Sequence[Finding] = examine(read_configuration(config, flags).settings)

@@ -10,11 +10,20 @@ import pytest
 from click.testing import CliRunner
 
 from abaco.cli import checks
-from abaco.cli.checks import Finding, Level
+from abaco.cli.findings import Finding, Level
 from abaco.cli.main import cli
-from abaco.config import EngineSettings, GeneralSettings, Settings, StoreSettings, WebSettings
+from abaco.config import (
+    EngineSettings,
+    GeneralSettings,
+    Settings,
+    StoreSettings,
+    WebSettings,
+    WorkersSettings,
+)
 from abaco.errors import EngineUnavailableError
+from abaco.settings import IdentitySettings
 from backends.drivers import host
+from tests.support.accounting import serve_accounting
 
 
 def settings(tmp_path, **web):
@@ -282,3 +291,91 @@ class TestCommand:
         result = run()
         assert result.exit_code == 0
         assert "warning\thost\todd\tsee to it" in result.stdout
+
+
+class TestMounts:
+    def mounts(self, tmp_path, **workers):
+        found = settings(tmp_path).model_copy(update={"workers": WorkersSettings(**workers)})
+        return list(checks.check_mounts(found))
+
+    def test_none(self, tmp_path):
+        assert self.mounts(tmp_path) == []
+
+    def test_what_is_there(self, tmp_path):
+        work = tmp_path / "work"
+        work.mkdir()
+        text = f"{work}:/x:ro, {work}/{{username}}:/y:rw, {{tasdir}}:/z:rw"
+        found = self.mounts(tmp_path, global_mounts=text, dev_global_mounts=f"{work}:/d:ro")
+        assert [finding.level for finding in found] == [Level.OK] * 4
+        assert f"{work}/{{username}} at /y (rw)" in found[1].what
+
+    @pytest.mark.parametrize("key", ["global_mounts", "dev_global_mounts", "privileged_mounts"])
+    def test_what_is_not(self, tmp_path, key):
+        (finding,) = self.mounts(tmp_path, **{key: f"{tmp_path}/no/{{username}}:/x:ro"})
+        assert finding.level is Level.ERROR
+        assert f"{tmp_path}/no is not there" in finding.what
+        assert finding.remedy
+
+    def test_our_own_files_are_for_privileged_actors(self, tmp_path):
+        (tmp_path / "data").mkdir()
+        text = f"{tmp_path}/data:/x:ro"
+        (finding,) = self.mounts(tmp_path, global_mounts=text)
+        assert finding.level is Level.ERROR
+        assert "would give actors" in finding.what
+        (finding,) = self.mounts(tmp_path, privileged_mounts=text)
+        assert finding.level is Level.OK
+
+
+class TestUsers:
+    def users(self, tmp_path, workers, **identity):
+        update = {
+            "workers": WorkersSettings(**workers),
+            "identity": IdentitySettings(**identity),
+        }
+        return list(checks.check_users(settings(tmp_path).model_copy(update=update)))
+
+    def test_nobody_is_asked(self, tmp_path):
+        assert self.users(tmp_path, {}) == []
+        assert self.users(tmp_path, {"actor_uid": 5, "actor_gid": 5}) == []
+
+    def test_the_hosts_database(self, tmp_path):
+        (finding,) = self.users(tmp_path, {"identity_provider": "system"})
+        assert finding.level is Level.OK
+        assert "user database" in finding.what
+
+    def test_a_service_that_answers_and_one_that_does_not(self, tmp_path):
+        with serve_accounting() as service:
+            identity = {"url": service.url, "username": "abaco", "password": "hunter2"}
+            (finding,) = self.users(tmp_path, {"use_tas_uid": True}, **identity)
+            assert finding.level is Level.OK
+            (finding,) = self.users(
+                tmp_path, {"use_tas_uid": True}, **identity | {"password": "opensesame"}
+            )
+        assert finding.level is Level.ERROR
+        assert "opensesame" not in f"{finding}"
+
+    def test_a_password_file_that_is_not_there(self, tmp_path):
+        (finding,) = self.users(
+            tmp_path,
+            {"use_tas_uid": True},
+            url="http://127.0.0.1:1",
+            password_file=tmp_path / "no",
+        )
+        assert finding.level is Level.ERROR
+        assert "identity.password_file" in finding.what
+
+    @pytest.mark.parametrize(
+        ("workers", "is_warned"),
+        [
+            ({"global_mounts": "/d:/d:rw"}, True),
+            ({"global_mounts": "/d:/d:ro"}, False),
+            ({"global_mounts": "/d:/d:rw", "actor_uid": 5, "actor_gid": 5}, False),
+            ({"dev_global_mounts": "/d:/d:rw"}, True),
+            ({"dev_global_mounts": "/d:/d:rw", "dev_actor_uid": 5, "dev_actor_gid": 5}, False),
+            ({"global_mounts": "/d:/d:rw", "dev_actor_uid": 5, "dev_actor_gid": 5}, True),
+            ({"global_mounts": "/d:/d:rw", "identity_provider": "system"}, False),
+        ],
+    )
+    def test_mounts_that_root_may_write(self, tmp_path, workers, is_warned):
+        levels = [finding.level for finding in self.users(tmp_path, workers)]
+        assert (Level.WARNING in levels) is is_warned
