@@ -11,13 +11,14 @@ from abaco.domain.event import EVENT_USER, MAX_HOPS, Event, payload, webhook_bod
 from abaco.domain.execution import Execution
 from abaco.domain.ids import ExecutionId
 from abaco.domain.message import Message
-from abaco.domain.permission import Level
+from abaco.domain.permission import WORLD, Level, effective_level
 from abaco.domain.webhook import HOPS_HEADER, WebhookPolicy, signed_headers
-from abaco.errors import ConflictError, InvalidInputError, NotFoundError
+from abaco.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
 from abaco.operations.access import NO_ACTOR_ACCESS, find_actor, has_level
 from abaco.operations.services import Services
 from abaco.ports.notices import Topic
 
+NOT_ALLOWED = "nobody who may update the actor may execute the one it is linked to"
 TOO_MANY_HOPS = f"it lies more than {MAX_HOPS} events behind the first"
 
 
@@ -53,13 +54,29 @@ async def deliver_link(services: Services, event: Event) -> str | None:
     try:
         # resolved now, so that an alias that was pointed elsewhere leads there
         target = await find_actor(services, event.tenant, event.link)
+        if not await _may_be_told(services, event, target):
+            raise ForbiddenError(NOT_ALLOWED)
         execution, message = _make(services, event, target)
         await services.stores.outbox.deliver_link(event.key, execution, message)
-    except (NotFoundError, ConflictError) as error:
+    except (NotFoundError, ConflictError, ForbiddenError) as error:
         await services.stores.outbox.drop_link(event.key)
         return error.message
     services.notices.publish(Topic.MAILBOX, target.key)
     return None
+
+
+async def _may_be_told(services: Services, event: Event, target: Actor) -> bool:
+    """Tell whether somebody who may update the actor may execute the one it is linked to.
+
+    Entries decide and not roles, as they are now. An actor that is gone has none: the events of
+    its end go where its link led.
+    """
+    levels = await services.stores.permissions.levels(event.key.actor.shared)
+    updaters = {user for user, level in levels.items() if level >= Level.UPDATE}
+    if not levels or WORLD in updaters:
+        return True
+    theirs = await services.stores.permissions.levels(target.key.shared)
+    return any(effective_level(theirs, user) >= Level.EXECUTE for user in updaters)
 
 
 def _make(services: Services, event: Event, target: Actor) -> tuple[Execution, Message]:
