@@ -238,10 +238,12 @@ class TestUpdate:
     def test_what_is_named_replaces(self, stub, run):
         stub.answer("GET", "/actors/a1", an_actor(default_environment={"A": 1}, privileged=True))
         stub.answer("PUT", "/actors/a1", an_actor())
-        run("actors", "update", "a1", "-e", "B=2", "--no-privileged", "--force")
+        options = ["--no-privileged", "--use-container-uid", "--force"]
+        run("actors", "update", "a1", "-e", "B=2", *options)
         body = stub.asked[-1].json
         assert body["default_environment"] == {"B": "2"}
         assert body["privileged"] is False
+        assert body["use_container_uid"] is True
         assert body["force"] is True
         assert body["image"] == "abaco/hello"
 
