@@ -32,6 +32,7 @@ from agents.supervisor import Supervisor
 from backends.channels.local import LocalTransport
 from backends.drivers.select import open_driver
 from backends.host_files import Guard, LocalFiles
+from backends.ipc import open_ipc
 from backends.registry import find_stores, find_token_provider
 from backends.system import RandomIds, SystemClock, hold_data_dir
 from backends.tokens.select import open_tokens
@@ -89,12 +90,15 @@ class App:
     async def _start(self) -> None:
         settings = self.settings
         instance_id = secrets.token_hex(8)
-        if settings.store.backend != "memory":  # what nothing outlives needs no lasting name
+        is_lasting = settings.store.backend != "memory"
+        if is_lasting:  # what nothing outlives needs no lasting name
             instance_id = self._stack.enter_context(hold_data_dir(settings.general.data_dir))
         vault = open_vault(settings)
         open_stores = find_stores(settings.store.backend)
         stores = await self._stack.enter_async_context(open_stores(settings, self._clock))
         epoch = await self._acquire(stores, instance_id)
+        ipc_root = settings.general.data_dir / "ipc" if is_lasting else None
+        ipc = await self._stack.enter_async_context(open_ipc(ipc_root))
         opened = await self._stack.enter_async_context(open_driver(settings, instance_id))
         self.services = Services(
             settings=settings,
@@ -119,7 +123,9 @@ class App:
         host_files = LocalFiles(
             Guard.of(settings), skips_missing=settings.workers.mount_missing == "skip"
         )
-        kit = make_kit(self.services, opened.driver, host_files=host_files, tokens=tokens)
+        kit = make_kit(
+            self.services, opened.driver, ipc=ipc, host_files=host_files, tokens=tokens
+        )
         self._crew = start_crew(kit, self.services, self.supervisor, epoch, webhooks)
         rotation = Rotation(stores, vault, settle_s=2 * settings.store.timeout_s)
         self.supervisor.start("rotation", rotation.run)
@@ -170,7 +176,7 @@ class App:
         server = make_server(
             application,
             file_limit=raise_file_limit(),
-            max_body_bytes=self.settings.web.max_content_length,
+            max_body_bytes=self.settings.web.max_body_length,
         )
         server.add_sockets(sockets)
         self._stack.push_async_callback(self._close_http, server)

@@ -35,6 +35,8 @@ START_FAILURES = Counter(
 ORPHANS = Counter(
     "abaco_orphans", "Containers of no live attempt that were removed.", labelnames=("kind",)
 )
+RESULT_BYTES = Counter("abaco_results_bytes", "Bytes of results that containers handed back.")
+RESULTS_REFUSED = Counter("abaco_results_dropped", "Results that were too large to be taken.")
 STAGE_SECONDS = Histogram(
     "abaco_execution_stage_seconds",
     "Seconds spent in each stage of an execution.",

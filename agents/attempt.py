@@ -23,6 +23,7 @@ from abaco.errors import (
     RequestError,
     StartFailedError,
     StopFailedError,
+    StoreError,
     TokenError,
 )
 from abaco.lifecycle import execution as life
@@ -31,6 +32,7 @@ from abaco.ports.driver import ContainerSpec, Context, Running
 from abaco.ports.notices import Topic
 from abaco.ports.token_provider import NO_TOKEN, Token
 from agents.configs import read_configs
+from agents.exchange import Exchange
 from agents.kit import Kit, persist
 from agents.logpump import LogPump
 from agents.tokens import acquire_token
@@ -100,6 +102,8 @@ class Attempt:
         self._is_recorded = execution.start_time is not None
         self._recording: asyncio.Task[None] | None = None
         self._log_done = asyncio.Event()
+        self._log = LogPump(kit, actor, self._key)
+        self._exchange = Exchange(kit, execution, message)
         self._token: Token = NO_TOKEN
         #: set with the first request to stop
         self._is_halted = asyncio.Event()
@@ -109,6 +113,15 @@ class Attempt:
 
     async def run(self) -> Settlement:
         """Run until the attempt is settled. Cancelling leaves the container to be adopted."""
+        try:
+            await self._settle()
+        finally:
+            self._exchange.detach()
+        await self._exchange.close()
+        await self._kit.tokens.release(self._token)
+        return Settlement(delay_s=self._delay_s, start_failures=self._machine.start_failures)
+
+    async def _settle(self) -> None:
         with (
             self._kit.notices.subscribe(Topic.HALT, key=self._key) as halts,
             self._kit.notices.subscribe(Topic.ACTOR, key=self._key.actor) as changes,
@@ -127,8 +140,6 @@ class Attempt:
                         self._obey(instruction)
                 for task in listeners:
                     task.cancel()
-        await self._kit.tokens.release(self._token)
-        return Settlement(delay_s=self._delay_s, start_failures=self._machine.start_failures)
 
     def _begin(self) -> None:
         if self._message is not None and self._make_spec is not None:
@@ -209,6 +220,7 @@ class Attempt:
     ) -> life.Stimulus:
         if self._execution.losses:  # output of the attempt that was lost
             await persist(lambda: self._kit.stores.logs.clear(self._key))
+            await persist(lambda: self._kit.stores.results.clear(self._key))
         waited = self._kit.clock.now() - message.enqueued_at
         STAGE_SECONDS.labels("queue_wait").observe(max(0.0, waited.total_seconds()))
         worker_id = self._execution.worker_id
@@ -225,10 +237,18 @@ class Attempt:
                 access_token=self._token.value,
                 configs=await read_configs(self._kit, self._actor.key),
             )
+            binds = await self._exchange.open()
         except (RequestError, TokenError) as error:
             return life.ContextRefused(error.message)
+        except StartFailedError as error:
+            return life.StartFailed(error.message)
+        if binds:
+            self._group.create_task(self._exchange.run())
         context = Context(
-            execution=self._key, attempt=self._execution.attempt, environment=environment
+            execution=self._key,
+            attempt=self._execution.attempt,
+            environment=environment,
+            binds=binds,
         )
         try:
             with STAGE_SECONDS.labels("start").time():
@@ -274,11 +294,14 @@ class Attempt:
             self._kit.notices.publish(Topic.EXECUTION, self._key)
 
     async def _pump(self, running: Running) -> None:
-        await LogPump(self._kit, self._actor, self._key).run(running)
+        await self._log.run(running)
         self._log_done.set()
 
     async def _complete_log(self) -> life.Stimulus:
         await self._log_done.wait()
+        await self._exchange.finish()
+        if note := self._exchange.note():
+            await self._log.note(note)
         return life.LogCompleted()
 
     async def _await_exit(self, running: Running) -> life.Stimulus:
@@ -340,6 +363,7 @@ class Attempt:
     async def _finalize(self, instruction: life.Finalize) -> None:
         if self._recording is not None:
             await self._recording  # RUNNING never comes after the end
+        await self._exchange.finish()
         outcome = self._outcome(instruction)
         with STAGE_SECONDS.labels("finalize").time():
             is_final = await persist(
@@ -347,6 +371,7 @@ class Attempt:
                     self._key, self._execution.attempt, outcome, now=self._kit.clock.now()
                 )
             )
+        await self._drop_blob()
         if is_final:
             reason = str(self._machine.halt or ("error" if outcome.error else "exit"))
             EXECUTIONS.labels(outcome.status.value, reason).inc()
@@ -374,15 +399,25 @@ class Attempt:
             status=instruction.status,
             finish_time=ended.finished_at,
             exit_code=ended.exit_code,
-            final_state=instruction.final_state,
+            final_state={**(instruction.final_state or {}), **self._exchange.report()},
             cpu_ns=ended.cpu_ns,
             io_bytes=ended.io_bytes,
             runtime_ms=max(0, round(runtime.total_seconds() * 1000)),
             error=instruction.error,
         )
 
+    async def _drop_blob(self) -> None:
+        """Remove the message's file; of a message that is not known, a file it may have had."""
+        if self._message is not None and self._message.blob is None:
+            return
+        try:
+            await self._kit.stores.blobs.delete([self._key.id])
+        except StoreError as error:
+            _log.warning("the file of message %s is left to a sweep: %s", self._key.id, error)
+
     async def _release(self, instruction: life.Release) -> None:
         self._delay_s = instruction.delay_s
+        await self._exchange.finish()
         await persist(
             lambda: self._kit.stores.mailbox.release(
                 self._key, self._execution.attempt, lost=instruction.is_lost

@@ -10,6 +10,7 @@ from abaco.lifecycle.retry import RetryPolicy
 from abaco.metrics import QUEUE_PLACES, QUEUE_WAITING, QUEUE_WORKERS
 from abaco.operations.services import Services
 from abaco.ports.driver import Driver, PullPolicy
+from abaco.ports.ipc import IpcHost
 from abaco.ports.mounts import HostFiles
 from abaco.ports.webhooks import WebhookSender
 from agents.autoscaler import TICK_S, Autoscaler
@@ -40,7 +41,12 @@ class Crew:
 
 
 def make_kit(
-    services: Services, driver: Driver, *, host_files: HostFiles, tokens: TokenDesk
+    services: Services,
+    driver: Driver,
+    *,
+    ipc: IpcHost,
+    host_files: HostFiles,
+    tokens: TokenDesk,
 ) -> Kit:
     """Build what workers share."""
     runtime = services.settings.runtime
@@ -58,6 +64,7 @@ def make_kit(
             timeout_s=runtime.image_pull_timeout,
             max_parallel_pulls=runtime.max_parallel_pulls,
         ),
+        ipc=ipc,
         remover=Remover(driver, engine),
         host_files=host_files,
         tokens=tokens,

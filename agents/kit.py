@@ -15,6 +15,7 @@ from abaco.errors import NotFoundError, StoreUnavailableError
 from abaco.lifecycle.retry import RetryPolicy
 from abaco.ports.clock import Clock
 from abaco.ports.driver import Driver
+from abaco.ports.ipc import IpcHost
 from abaco.ports.mounts import HostFiles
 from abaco.ports.notices import Notices, Topic
 from abaco.ports.store import Stores
@@ -41,6 +42,7 @@ class Kit:
     driver: Driver
     engine: EngineWatch
     images: ImageKeeper
+    ipc: IpcHost
     remover: Remover
     host_files: HostFiles
     tokens: TokenDesk

@@ -60,6 +60,10 @@ class LogPump:
         if failure is not None:
             raise failure
 
+    async def note(self, text: str) -> None:
+        """Add a line of ours behind the output; after ``run`` only."""
+        await self._append(text.encode())
+
     async def _write_all(self) -> None:
         is_open = True
         while is_open:

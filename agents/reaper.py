@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from abaco.errors import DriverError
 from agents.kit import Kit
+from agents.litter import sweep_files
 from agents.reconcile import sweep_containers
 
 _log = logging.getLogger(__name__)
@@ -18,7 +19,10 @@ BATCH = 500
 
 
 class Reaper:
-    """One round a minute: what has expired, and containers of no live attempt."""
+    """One round a minute: what has expired; files and containers of no live attempt.
+
+    Most files are gone by then: who ends an attempt, or refuses a message, removes them.
+    """
 
     def __init__(self, kit: Kit) -> None:
         self._kit = kit
@@ -31,6 +35,8 @@ class Reaper:
             while await store.expire(now, limit=BATCH) == BATCH:
                 pass
         await self._forget_audits(now)
+        if count := await sweep_files(self._kit):
+            _log.warning("removed %d files that nobody needed", count)
         if not self._kit.engine.is_up:
             return
         try:

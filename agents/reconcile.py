@@ -17,6 +17,7 @@ from abaco.errors import DriverError
 from abaco.metrics import ORPHANS
 from abaco.ports.driver import OwnedContainer
 from agents.kit import Kit, persist
+from agents.litter import sweep_files
 from agents.spawner import Spawner
 
 _log = logging.getLogger(__name__)
@@ -76,6 +77,8 @@ class Reconciler:
         """Reconcile, clear out orphans when the engine answers, and wait to be cancelled."""
         if not self._spawner.is_reconciled.is_set():
             await reconcile(self._kit, self._spawner)
+            count = await persist(partial(sweep_files, self._kit))
+            _log.info("removed %d files of an earlier process", count)
         while True:
             await self._kit.engine.wait_until_up()
             try:

@@ -391,7 +391,13 @@ class UnknownPathHandler(BaseHandler):
 class TooLargeHandler(BaseHandler):
     """Answers requests whose body is above the limit."""
 
+    def initialize(  # type: ignore[override] # one argument more, by name
+        self, *, limit_bytes: int, **common: Any
+    ) -> None:
+        """Take the limit of this kind of request, and what every handler is handed."""
+        super().initialize(**common)
+        self._limit_bytes = limit_bytes
+
     def prepare(self) -> None:
         """Answer before anything else is looked at."""
-        limit = self.services.settings.web.max_content_length
-        raise errors.TooLargeError(f"the body is too large; the limit is {limit} bytes")
+        raise errors.TooLargeError(f"the body is too large; the limit is {self._limit_bytes} bytes")

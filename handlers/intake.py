@@ -53,7 +53,7 @@ class BoundedIntake(HTTPMessageDelegate):
         if isinstance(self._request.connection, HTTP1Connection):
             # Tornado's own limit answers without an envelope; the one here is stricter.
             self._request.connection.set_max_body_size(sys.maxsize)
-        length = _announced_length(headers)
+        length = announced_length(headers)
         if length > self._limit_bytes:
             # What no integer holds, Tornado would call malformed after our answer.
             headers["Content-Length"] = str(length)
@@ -106,7 +106,7 @@ class BoundedIntake(HTTPMessageDelegate):
         return asyncio.sleep(0)
 
 
-def _announced_length(headers: HTTPHeaders) -> int:
+def announced_length(headers: HTTPHeaders) -> int:
     """Return the announced length, at most sys.maxsize; 0 for what is no length at all."""
     announced = headers.get("Content-Length", "")
     if not (announced.isascii() and announced.isdigit()):

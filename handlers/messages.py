@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from abaco.domain.event import MAX_HOPS
+from abaco.domain.repeat import check_key
 from abaco.domain.webhook import read_hops
 from abaco.operations import messages, throttle
 from handlers.base import BaseHandler
@@ -34,13 +35,23 @@ class MessagesHandler(BaseHandler):
 
     async def post(self, aid: str) -> None:
         """Accept a message; synchronous ones are answered with what came of it."""
-        query = self.query()
-        hops = read_hops(self.request.headers, MAX_HOPS)
-        post = replace(read_message(self.body(), query), hops=hops)
-        key = read_key(self.request.headers)
-        is_synchronous = read_synchronous(query)
+        post = read_message(self.body(), self.query())
+        self.check_in()
+        await self.accept(post)
+
+    def check_in(self) -> None:
+        """Read what goes with a message, and count it against the rates."""
+        self._hops = read_hops(self.request.headers, MAX_HOPS)
+        self._key = read_key(self.request.headers)
+        if self._key is not None:
+            check_key(self._key)
+        self._is_synchronous = read_synchronous(self.query())
         throttle.spend(self.services, self.actor.key, 1)
-        if is_synchronous:
+
+    async def accept(self, post: messages.Post) -> None:
+        """Accept what was checked in, and answer."""
+        post, key = replace(post, hops=self._hops), self._key
+        if self._is_synchronous:
             await self._wait(post, key)
             return
         posted = await messages.post(self.services, self.caller, self.actor, post, key=key)

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from tornado.httputil import HTTPServerRequest
+from tornado.routing import PathMatches, Rule
 from tornado.web import Application
 
 from abaco.domain.permission import Level
 from abaco.operations.access import Right, Scope
 from abaco.operations.rotation import Rotation
 from abaco.operations.services import Services
+from abaco.settings import WebSettings
 from handlers.access import log_request
 from handlers.actors import ActorHandler, ActorsHandler
 from handlers.admin import (
@@ -45,12 +47,14 @@ from handlers.search import SearchHandler
 from handlers.sharing import NonceHandler, NoncesHandler, PermissionsHandler
 from handlers.state import StateHandler
 from handlers.system import AgentReports, Checks, HealthHandler, MetricsHandler, ReadyHandler
+from handlers.uploads import BinaryMessagesHandler, is_upload
 from handlers.workers import WorkerHandler, WorkersHandler
 
 #: second segments with a meaning of their own; no actor's id or alias may stand there
 _LITERALS = "aliases|configs|search|utilization|admin"
 
 _ACTOR = f"/actors/(?!(?:{_LITERALS})(?:/|$))([^/]+)"
+_MAILBOX = re.compile(f"{_ACTOR}/messages$")
 _EXECUTION = f"{_ACTOR}/executions/([^/]+)"
 _ALIAS = "/actors/aliases/([^/]+)"
 _CONFIG = "/actors/configs/([^/]+)"
@@ -246,10 +250,18 @@ def normalise(path: str) -> str:
     return _VERSION.sub("/actors", collapsed)
 
 
+class UploadMatches(PathMatches):
+    """Matches what a path alone does not tell: that the body is a binary message."""
+
+    def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
+        """Match by method and type, then by path."""
+        return super().match(request) if is_upload(request) else None
+
+
 class AbacoApplication(Application):
     """Tornado's application behind normalised paths and bounded bodies."""
 
-    def __init__(self, routes: list[Any], common: dict[str, Any], max_body_bytes: int) -> None:
+    def __init__(self, routes: list[Any], common: dict[str, Any], web: WebSettings) -> None:
         super().__init__(
             routes,
             default_handler_class=UnknownPathHandler,
@@ -257,17 +269,26 @@ class AbacoApplication(Application):
             log_function=log_request,
         )
         self._too_large = {**common, "entry": Entry(label="too large")}
-        self._max_body_bytes = max_body_bytes
+        self._web = web
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
         """Route a request; the type Tornado declares for the result is private."""
         request.path = normalise(request.path)
+        limit = self._limit_bytes(request)
+        too_large = {**self._too_large, "limit_bytes": limit}
         return BoundedIntake(
             request,
             super().find_handler(request, **kwargs),
-            lambda: self.get_handler_delegate(request, TooLargeHandler, self._too_large),
-            self._max_body_bytes,
+            lambda: self.get_handler_delegate(request, TooLargeHandler, too_large),
+            limit,
         )
+
+    def _limit_bytes(self, request: HTTPServerRequest) -> int:
+        """Return the limit of a body; a binary one of unknown length is refused anyway."""
+        is_to_disk = is_upload(request) and _MAILBOX.fullmatch(request.path)
+        if is_to_disk and "Content-Length" in request.headers:
+            return self._web.max_content_length
+        return self._web.max_body_length
 
 
 def make_application(
@@ -326,4 +347,9 @@ def _build(
         (route.path, route.handler, {**common, "entry": route.entry, **more.get(route.handler, {})})
         for route in routes
     ]
-    return AbacoApplication(specs, common, services.settings.web.max_content_length)
+    uploads = [
+        Rule(UploadMatches(_MAILBOX), BinaryMessagesHandler, {**common, "entry": route.entry})
+        for route in routes
+        if route.handler is MessagesHandler
+    ]
+    return AbacoApplication([*uploads, *specs], common, services.settings.web)

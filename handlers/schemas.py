@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from abaco.domain.context import CONTENT_TYPE_JSON, CONTENT_TYPE_TEXT, python_text
+from abaco.domain.ids import ExecutionId
+from abaco.domain.message import BINARY_OMITTED, Blob
 from abaco.domain.nonce import UNLIMITED
 from abaco.domain.permission import Level
 from abaco.errors import InvalidInputError
@@ -214,13 +216,25 @@ def read_message(body: Body, query: Fields) -> Post:
     text = _message_parameter(body, query)
     if text is not None:
         return _post(python_text(text), CONTENT_TYPE_TEXT, environment)
-    if body.media_type == BINARY_TYPE:
-        raise InvalidInputError(
-            f"binary messages ({BINARY_TYPE}) are not supported yet", field="message"
-        )
     if body.is_json:
         return _post(body.json, CONTENT_TYPE_JSON, environment)
     return _post(_parse_other(body), CONTENT_TYPE_TEXT, environment)
+
+
+def has_text(query: Fields) -> bool:
+    """Tell whether the query has the message, whatever the body is."""
+    return _message_parameter(Body(), query) is not None
+
+
+def binary_message(execution_id: ExecutionId, blob: Blob, query: Fields) -> Post:
+    """Make a message of a body that was received into a file."""
+    return Post(
+        body=BINARY_OMITTED,
+        content_type=BINARY_TYPE,
+        environment=_environment_of(query),
+        execution_id=execution_id,
+        blob=blob,
+    )
 
 
 def read_json_message(

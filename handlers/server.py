@@ -148,18 +148,23 @@ class BoundedServer(HTTPServer):
         super().on_close(server_conn)
 
 
+def body_timeout_s(length_bytes: int) -> float:
+    """Return how many seconds a body of this length may take to arrive."""
+    return max(BODY_TIMEOUT_S, length_bytes / MIN_BODY_BYTES_PER_S)
+
+
 def make_server(application: Application, *, file_limit: int, max_body_bytes: int) -> HTTPServer:
     """Build the server.
 
     Args:
         application: What answers.
         file_limit: How many files the process may have open.
-        max_body_bytes: Largest body that is accepted; only sizes the time it may take.
+        max_body_bytes: Largest body that is held in memory; only sizes the time it may take.
 
     """
     return BoundedServer(
         application,
         max_connections=connection_limit(file_limit),
         idle_connection_timeout=IDLE_TIMEOUT_S,
-        body_timeout=max(BODY_TIMEOUT_S, max_body_bytes / MIN_BODY_BYTES_PER_S),
+        body_timeout=body_timeout_s(max_body_bytes),
     )

@@ -21,6 +21,12 @@ MAX_ENVIRONMENT_BYTES = 1_900_000
 
 CONTENT_TYPE_TEXT = "str"
 CONTENT_TYPE_JSON = "application/json"
+CONTENT_TYPE_BINARY = "application/octet-stream"
+
+#: where a container finds a message that came as a file
+BINARY_DATA = "/_abaco_binary_data"
+#: where it sends its results, one to a datagram
+RESULTS_SOCKET = "/_abaco_results.sock"
 
 _RESERVED_PREFIXES = ("_abaco_", "_actor_configs")
 _RESERVED_NAMES = frozenset({"MSG", "x-nonce"})
@@ -42,7 +48,8 @@ def build_environment(
     """Build the complete environment of one execution.
 
     Precedence, lowest first: default environment, query parameters, server variables, MSG.
-    A None in the default environment leaves the name out.
+    A None in the default environment leaves the name out. A binary message has no MSG; that of
+    another message with a blob is empty, and ``_abaco_msg_file`` says where its text is.
 
     Raises:
         TooLargeError: A variable, or all together, do not fit the kernel's limits.
@@ -79,11 +86,19 @@ def build_environment(
             "_abaco_actor_state": python_text(actor.state),
             "_abaco_actor_name": str(actor.definition.name),
             "_actor_configs": configs,
-            "MSG": python_text(message.body),
+            **_message_variables(message),
         }
     )
     check_environment(environment)
     return environment
+
+
+def _message_variables(message: Message) -> dict[str, str]:
+    if message.blob is None:
+        return {"MSG": python_text(message.body)}
+    if message.content_type == CONTENT_TYPE_BINARY:
+        return {}
+    return {"MSG": "", "_abaco_msg_file": BINARY_DATA}
 
 
 def check_environment(environment: Mapping[str, str]) -> None:

@@ -20,12 +20,31 @@ class MessageState(StrEnum):
     LEASED = "leased"
 
 
+#: stands for the body of a binary message wherever one is shown
+BINARY_OMITTED = "binary - omitted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blob:
+    """What is known of a body that lies in a file of its own, named after the execution.
+
+    Attributes:
+        sha256: Hexadecimal.
+
+    """
+
+    size_bytes: int
+    sha256: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """A mailbox row.
 
     Attributes:
-        body: The JSON value or text as received; rendered for the container at dispatch.
+        body: The JSON value or text as received; rendered for the container at dispatch. Not
+            stored with a blob.
+        blob: The body, where it is too large for a record, or binary.
         content_type: What the container sees as ``_abaco_Content_Type``.
         environment: Query parameters of the POST, in order, first value of each name.
         username: Sender shown to the container.
@@ -51,6 +70,7 @@ class Message:
     seq: int = 0
     state: MessageState = MessageState.QUEUED
     lease_owner: WorkerId | None = None
+    blob: Blob | None = None
 
     @property
     def actor(self) -> ActorKey:

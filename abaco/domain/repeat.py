@@ -14,7 +14,7 @@ MAX_KEY_LENGTH = 255
 
 
 class Sent(NamedTuple):
-    """What of one message its container can see."""
+    """What of one message its container can see; of a blob, its digest."""
 
     body: Any
     content_type: str

@@ -23,6 +23,7 @@ from abaco.operations.definition import ActorDraft, define
 from abaco.operations.events import check_link, webhook_policy
 from abaco.operations.host_access import find_host_access
 from abaco.operations.services import Services
+from abaco.operations.uploads import forget
 from abaco.operations.workers import request_worker
 from abaco.ports.notices import Subscription, Topic
 
@@ -160,6 +161,7 @@ async def delete(services: Services, actor: Actor, *, wait_s: float = DELETE_WAI
         )
         purged = await services.stores.mailbox.purge(actor.key, outcome)
         EXECUTIONS.labels(outcome.status.value, outcome.error).inc(len(purged))
+        await forget(services, purged)
         for execution_id in purged:
             key = ExecutionKey(actor.tenant, actor.id, execution_id)
             services.notices.publish(Topic.EXECUTION, key)

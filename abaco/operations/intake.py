@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,10 +13,11 @@ from abaco.domain.caller import Caller
 from abaco.domain.context import build_environment
 from abaco.domain.execution import Execution
 from abaco.domain.ids import ExecutionId, WorkerId
-from abaco.domain.message import Message
+from abaco.domain.message import Blob, Message
 from abaco.domain.repeat import Sent, check_key, digest_of
-from abaco.errors import InvalidInputError, TooLargeError
+from abaco.errors import InvalidInputError, RequestError, TooLargeError
 from abaco.operations.services import Services
+from abaco.operations.uploads import describe, forget, put_aside
 from abaco.ports.intake import Receipt, RetryKey, Room, Submission
 from abaco.ports.notices import Topic
 
@@ -35,6 +36,8 @@ class Post:
     Attributes:
         environment: The query parameters in order.
         hops: Events that lie behind it, when the client is a webhook of ours.
+        execution_id: Of the execution to be, where it is known before.
+        blob: The body, which was received into a file named after the execution.
 
     """
 
@@ -42,6 +45,8 @@ class Post:
     content_type: str
     environment: Mapping[str, str]
     hops: int = 0
+    execution_id: ExecutionId | None = None
+    blob: Blob | None = None
 
 
 def make(services: Services, caller: Caller, actor: Actor, posted: Post) -> Submission:
@@ -52,7 +57,7 @@ def make(services: Services, caller: Caller, actor: Actor, posted: Post) -> Subm
 
     """
     now = services.clock.now()
-    execution_id = ExecutionId(services.ids.new_id())
+    execution_id = posted.execution_id or ExecutionId(services.ids.new_id())
     execution = Execution(
         tenant=actor.tenant,
         actor_id=actor.id,
@@ -74,13 +79,25 @@ def make(services: Services, caller: Caller, actor: Actor, posted: Post) -> Subm
         revision=actor.revision,
         hops=posted.hops,
         enqueued_at=now,
+        blob=posted.blob,
     )
+    return Submission(execution, _fitted(services, actor, message))
+
+
+def _fitted(services: Services, actor: Actor, message: Message) -> Message:
+    """Return a message whose container can be given it, as a file where that is allowed."""
     try:
-        build_environment(actor, message, _ANY_WORKER, access_token="")
+        try:
+            build_environment(actor, message, _ANY_WORKER, access_token="")
+        except TooLargeError:
+            if message.blob or services.settings.runtime.oversize_message == "reject":
+                raise
+            message = replace(message, blob=describe(message))
+            build_environment(actor, message, _ANY_WORKER, access_token="")
     except (InvalidInputError, TooLargeError) as error:
         # The text names the variable, which is no parameter of ours to be spelled.
         raise InvalidInputError(error.message) from error
-    return Submission(execution, message)
+    return message
 
 
 async def make_all(
@@ -131,23 +148,37 @@ async def accept(
         ThrottledError: The mailbox, or the tenant's all together, would be too full.
 
     """
+    in_files = [message.execution_id for _, message in batch if message.blob is not None]
     now = services.clock.now()
-    retry_key = None
-    if key is not None:
-        check_key(key)
-        sent = (Sent(each.body, each.content_type, each.environment) for _, each in batch)
-        lifetime = timedelta(seconds=services.settings.runtime.idempotency_ttl)
-        retry_key = RetryKey(
-            user=batch[0].execution.executor,
-            text=key,
-            digest=digest_of(kind, sent),
-            expires_at=now + lifetime,
-        )
     room = room_of(services, actor, before)
-    receipt = await services.stores.intake.submit(batch, now=now, room=room, key=retry_key)
+    try:
+        retry_key = None if key is None else _retry_key(services, batch, kind, key)
+        await put_aside(services, batch)
+        receipt = await services.stores.intake.submit(batch, now=now, room=room, key=retry_key)
+    except RequestError:  # of other errors nobody knows whether the messages were accepted
+        await forget(services, in_files)
+        raise
+    if receipt.is_replay:
+        await forget(services, in_files)
     # For a repeat too: whoever lost the answer may have lost the wake-up with it.
     services.notices.publish(Topic.MAILBOX, actor.key)
     return receipt
+
+
+def _retry_key(services: Services, batch: Sequence[Submission], kind: str, text: str) -> RetryKey:
+    check_key(text)
+    sent = (Sent(_content(each), each.content_type, each.environment) for _, each in batch)
+    lifetime = timedelta(seconds=services.settings.runtime.idempotency_ttl)
+    return RetryKey(
+        user=batch[0].execution.executor,
+        text=text,
+        digest=digest_of(kind, sent),
+        expires_at=services.clock.now() + lifetime,
+    )
+
+
+def _content(message: Message) -> Any:
+    return message.body if message.blob is None else {"sha256": message.blob.sha256}
 
 
 def room_of(services: Services, actor: Actor, before: int | None = None) -> Room:

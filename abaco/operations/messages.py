@@ -17,11 +17,13 @@ from abaco.domain.execution import (
 )
 from abaco.domain.ids import ExecutionId
 from abaco.domain.message import Message
+from abaco.errors import RequestError
 from abaco.metrics import EXECUTIONS
 from abaco.operations.intake import Post as Post
 from abaco.operations.intake import accept, make, make_all
 from abaco.operations.logs import stored_text
 from abaco.operations.services import Services
+from abaco.operations.uploads import forget
 from abaco.ports.notices import Subscription, Topic
 
 #: a synchronous message is refused when more wait. Source: api of the older Abaco
@@ -182,6 +184,7 @@ async def purge(services: Services, actor: Actor) -> int:
     outcome = Outcome(status=ExecutionStatus.ERROR, finish_time=services.clock.now(), error=PURGED)
     purged = await services.stores.mailbox.purge(actor.key, outcome)
     EXECUTIONS.labels(outcome.status.value, "purged").inc(len(purged))
+    await forget(services, purged)
     for execution_id in purged:
         key = ExecutionKey(actor.tenant, actor.id, execution_id)
         services.notices.publish(Topic.EXECUTION, key)
@@ -197,7 +200,11 @@ async def _post(
     key: str | None,
     before: int | None = None,
 ) -> Posted:
-    made = make(services, caller, actor, posted)
+    try:
+        made = make(services, caller, actor, posted)
+    except RequestError:
+        await forget(services, [posted.execution_id] if posted.execution_id else [])
+        raise
     receipt = await accept(services, actor, [made], key=key, before=before)
     (execution_id,) = receipt.execution_ids
     return Posted(

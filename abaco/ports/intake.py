@@ -6,7 +6,7 @@ As in ``abaco.ports.store``: every method is one transaction, durable before it 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
@@ -97,6 +97,10 @@ class Intake(Protocol):
     @abstractmethod
     async def waiting(self, tenant: Tenant) -> int:
         """Count the queued messages of all actors of a tenant, in O(1)."""
+
+    @abstractmethod
+    async def with_blobs(self, executions: Collection[ExecutionId]) -> set[ExecutionId]:
+        """Return those of these executions whose message is there still, and has a blob."""
 
     @abstractmethod
     async def expire(self, now: datetime, *, limit: int = 1000) -> int:

@@ -10,7 +10,7 @@ All times come from the caller. Lists are paged in the store, oldest first, by (
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -30,6 +30,7 @@ from abaco.domain.ids import ExecutionId, Tenant
 from abaco.domain.message import Message
 from abaco.domain.worker import Worker, WorkerKey, WorkerStatus
 from abaco.ports.audit import AuditStore
+from abaco.ports.blobs import BlobStore
 from abaco.ports.configs import ConfigStore
 from abaco.ports.cron import CronStore
 from abaco.ports.intake import Intake
@@ -371,12 +372,23 @@ class ResultStore(Protocol):
     """Results: bytes a container hands back, read in order, each once."""
 
     @abstractmethod
-    async def push(self, key: ExecutionKey, data: bytes, *, expires_at: datetime) -> None:
-        """Add a result at the end."""
+    async def push(
+        self, key: ExecutionKey, first: int, results: Sequence[bytes], *, expires_at: datetime
+    ) -> None:
+        """Add results at the end, in this order.
+
+        Results of an execution are numbered from 0, and ``first`` is the number of the first of
+        these. One whose number was pushed before is passed over, so a repeat is harmless. The
+        numbers are forgotten once the results pushed last have expired.
+        """
 
     @abstractmethod
     async def pop(self, key: ExecutionKey, now: datetime) -> bytes | None:
         """Take the oldest unexpired result away, atomically; None when there is none."""
+
+    @abstractmethod
+    async def clear(self, key: ExecutionKey) -> None:
+        """Forget the results and their number, so that the next one is 0 again. Idempotent."""
 
     @abstractmethod
     async def expire(self, now: datetime, *, limit: int = 1000) -> int:
@@ -418,6 +430,7 @@ class Stores:
     workers: WorkerStore
     logs: LogStore
     results: ResultStore
+    blobs: BlobStore
     instance: InstanceStore
     permissions: PermissionStore
     aliases: AliasStore

@@ -163,7 +163,15 @@ class WebSettings(Section):
         json_schema_extra={"allowed": NAMES},
     )
     max_content_length: int = Field(
-        1_000_000, ge=1, description="Bytes of the largest request body; above it 413."
+        500_000_000,
+        ge=1,
+        description="Bytes of the largest binary message, which is kept on disk; above it 413.",
+    )
+    max_body_length: int = Field(
+        1_000_000,
+        ge=1,
+        description="Bytes of the largest other request body, which is held in memory; above it"
+        " 413.",
     )
     sync_timeout: int = Field(
         600, ge=1, description="Seconds a synchronous message waits before it answers 504."

@@ -231,6 +231,24 @@ class RuntimeSettings(Section):
         86_400, ge=1, description="Seconds an Idempotency-Key is remembered."
     )
     results_ttl: int = Field(3600, ge=1, description="Seconds an unread result is kept.")
+    max_result_size: int = Field(
+        131_072,
+        ge=1,
+        le=16_777_216,
+        description="Bytes of the largest result a container may send through its socket; larger"
+        " ones are refused whole.",
+    )
+    binary_transport: Literal["file", "fifo"] = Field(
+        "file",
+        description="What a container finds at /_abaco_binary_data. file: a file to read, as often"
+        " as it likes; fifo: a pipe, for images that insist on one, up to the size a pipe can have"
+        " on this host (/proc/sys/fs/pipe-max-size).",
+    )
+    oversize_message: Literal["reject", "file"] = Field(
+        "reject",
+        description="What becomes of a text or JSON message that no variable can hold (128 KiB)."
+        " reject: 400; file: MSG is empty, and _abaco_msg_file names a file with the text.",
+    )
     max_start_failures: int = Field(
         5,
         ge=0,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from abaco.domain.context import RESULTS_SOCKET
 from abaco.ports.driver import Context, Slot
 
 SIGTERM_CODE = 143
@@ -17,6 +20,7 @@ class Act:
 
     Attributes:
         output: Bytes it prints, in order; a number between them is a pause in seconds.
+        results: What it sends through its results socket as it starts.
         exit_code: Its exit code when nobody stops it.
         oom_killed: Whether the engine says that memory ran out.
         until_stopped: It runs until stopped, or until ``ScriptedEngine.finish`` is called.
@@ -28,6 +32,7 @@ class Act:
     """
 
     output: Sequence[bytes | float] = ()
+    results: Sequence[bytes] = ()
     exit_code: int = 0
     oom_killed: bool = False
     until_stopped: bool = False
@@ -45,6 +50,16 @@ def print_message(slot: Slot, context: Context) -> Act:
     lines = [f"Contents of MSG: {context.environment.get('MSG', '')}", "Environment:"]
     lines += [f"{name}={value}" for name, value in sorted(context.environment.items())]
     return Act(output=["\n".join(lines).encode() + b"\n"])
+
+
+async def send_results(context: Context, results: Sequence[bytes]) -> None:
+    """Send results as a program in the container would."""
+    (path,) = [bind.host_path for bind in context.binds if bind.container_path == RESULTS_SOCKET]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.setblocking(False)
+        sender.connect(path)
+        for result in results:
+            await asyncio.get_running_loop().sock_sendall(sender, result)
 
 
 #: by the beginning of the image's last path component; anything else prints its message

@@ -48,6 +48,7 @@ from backends.drivers.script import (
     Play,
     Script,
     print_message,
+    send_results,
 )
 from backends.drivers.state import engine_time
 
@@ -314,6 +315,8 @@ class ScriptedDriver(Driver):
             raise StartFailedError(f"container could not be started: {missing} does not exist")
         container = Container(slot, context, act, self._instance_id)
         self.engine.containers[container.id] = container
+        if act.results:
+            await send_results(context, act.results)
         if act.reply_lost:
             raise EngineUnavailableError("the engine's answer was lost")
         return ScriptedRunning(self.engine, container)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from abaco.domain.execution import (
     HaltReason,
     Outcome,
 )
-from abaco.domain.message import Message
+from abaco.domain.message import Message, MessageState
 from abaco.domain.worker import WorkerKey, WorkerStatus
 from abaco.errors import ConflictError, LimitExceededError, NotFoundError
 from abaco.ports.store import Refusal
@@ -117,6 +118,12 @@ def check_fresh(execution: Execution, message: Message) -> None:
     )
     if execution != fresh:
         raise ValueError("a message is submitted with its own, fresh execution")
+
+
+def as_queued(message: Message) -> Message:
+    """Return a message as it is stored first: nobody's, and without a body that is a blob."""
+    body = message.body if message.blob is None else None
+    return replace(message, body=body, state=MessageState.QUEUED, lease_owner=None)
 
 
 def check_room(key: ActorKey, queued: int, max_queued: int | None) -> None:

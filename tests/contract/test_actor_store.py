@@ -276,7 +276,7 @@ async def test_delete_takes_all_that_is_only_the_actors_own(stores: Stores) -> N
     await add_worker(stores, actor)
     for log in (key, other_log):
         await stores.logs.append(log, 0, b"text", max_bytes=10, expires_at=None)
-        await stores.results.push(log, b"result", expires_at=at(100))
+        await stores.results.push(log, 0, [b"result"], expires_at=at(100))
     await stores.actors.delete(actor.key)
     with pytest.raises(NotFoundError):
         await stores.actors.get(actor.key)

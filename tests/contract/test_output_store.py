@@ -163,25 +163,26 @@ async def test_a_cleared_log_begins_anew(stores: Stores) -> None:
 
 async def test_results_are_read_in_order_and_each_once(stores: Stores) -> None:
     pushed = [b"one", b"", b"\0\xff", b"one"]
-    for data in pushed:
-        await stores.results.push(KEY, data, expires_at=at(60))
-    await stores.results.push(OTHER, b"other", expires_at=at(60))
+    await stores.results.push(KEY, 0, pushed[:1], expires_at=at(60))
+    await stores.results.push(KEY, 1, pushed[1:], expires_at=at(60))
+    await stores.results.push(OTHER, 0, [b"other"], expires_at=at(60))
     assert [await stores.results.pop(KEY, NOON) for _ in range(5)] == [*pushed, None]
     assert await stores.results.pop(OTHER, NOON) == b"other"
 
 
 async def test_expired_results_are_passed_over(stores: Stores) -> None:
-    for expires_s in (10, 30, 20):
+    for number, expires_s in enumerate((10, 30, 20)):
         data = str(expires_s).encode()
-        await stores.results.push(KEY, data, expires_at=at(expires_s))
+        await stores.results.push(KEY, number, [data], expires_at=at(expires_s))
     assert await stores.results.pop(KEY, at(10)) == b"30"
     assert await stores.results.pop(KEY, at(20)) is None
     assert await stores.results.pop(KEY, NOON) == b"10"
 
 
 async def test_results_expire_the_oldest_first_and_no_more_than_asked(stores: Stores) -> None:
-    for expires_s in (3, 1, 2, 4):
-        await stores.results.push(KEY, str(expires_s).encode(), expires_at=at(expires_s))
+    for number, expires_s in enumerate((3, 1, 2, 4)):
+        data = str(expires_s).encode()
+        await stores.results.push(KEY, number, [data], expires_at=at(expires_s))
     assert await stores.results.expire(at(3), limit=2) == 2
     assert await stores.results.pop(KEY, NOON) == b"3"
     assert await stores.results.expire(at(9)) == 1

@@ -220,8 +220,7 @@ async def test_each_result_goes_to_one_reader(stores: Stores) -> None:
     _, _, taken = await leased_run(stores)
     key = taken.execution.key
     pushed = [str(n).encode() for n in range(30)]
-    for data in pushed:
-        await stores.results.push(key, data, expires_at=at(60))
+    await stores.results.push(key, 0, pushed, expires_at=at(60))
     popped = await asyncio.gather(*(stores.results.pop(key, NOON) for _ in range(40)))
     assert [each for each in popped if each is not None] == pushed
     assert popped.count(None) == 10

@@ -171,9 +171,13 @@ def clear_log(actor: Actor, index: int) -> Step:
     return lambda stores: stores.logs.clear(_execution(actor, index).key)
 
 
-def push(actor: Actor, index: int, data: bytes, second: int) -> Step:
+def push(actor: Actor, index: int, first: int, results: list[bytes], second: int) -> Step:
     key = _execution(actor, index).key
-    return lambda stores: stores.results.push(key, data, expires_at=at(second))
+    return lambda stores: stores.results.push(key, first, results, expires_at=at(second))
+
+
+def clear_results(actor: Actor, index: int) -> Step:
+    return lambda stores: stores.results.clear(_execution(actor, index).key)
 
 
 def pop(actor: Actor, index: int, second: int) -> Step:
@@ -294,7 +298,11 @@ any_steps = st.one_of(
     ),
     _steps(expire_logs, seconds, st.integers(1, 3)),
     _steps(clear_log, actors, execution_index),
-    _steps(push, actors, execution_index, st.binary(max_size=2), seconds),
+    _steps(
+        push, actors, execution_index, st.integers(0, 3),
+        st.lists(st.binary(max_size=2), max_size=3), seconds,
+    ),
+    _steps(clear_results, actors, execution_index),
     _steps(pop, actors, execution_index, seconds),
     _steps(expire_results, seconds, st.integers(1, 3)),
     _steps(acquire, st.sampled_from(["one", "two"]), seconds),

@@ -168,7 +168,7 @@ class Site:
         sockets = bind_sockets(0, "127.0.0.1")
         self.port = sockets[0].getsockname()[1]
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        max_body_bytes = self.settings.web.max_content_length
+        max_body_bytes = self.settings.web.max_body_length
         server = make_server(application, file_limit=limit, max_body_bytes=max_body_bytes)
         server.add_sockets(sockets)
         self.stack.push_async_callback(self._stop, server)

@@ -180,6 +180,6 @@ class TestRefusals:
         assert "list of 1 to 2" in site.post(path(actor_id), json_body=batch(1, 2, 3)).error
 
     def test_a_body_above_the_limit(self, make_site):
-        site = make_site(max_content_length=1000)
+        site = make_site(max_body_length=1000)
         actor_id = site.register()
         assert site.post(path(actor_id), json_body=batch("x" * 1000)).status == 413

@@ -178,7 +178,7 @@ def test_continue(snake):
 
 @pytest.mark.parametrize("is_chunked", [False, True])
 def test_what_is_refused_is_not_held(make_site, is_chunked):
-    site = make_site(max_content_length=100_000)
+    site = make_site(max_body_length=100_000)
     size, piece = 12_000_000, b"x" * 60_000
     head = b"Transfer-Encoding: chunked" if is_chunked else b"Content-Length: %d" % size
 
@@ -203,7 +203,7 @@ def test_what_is_refused_is_not_held(make_site, is_chunked):
 
 def test_an_endless_body_is_cut_off(make_site, monkeypatch):
     monkeypatch.setattr("handlers.intake.DRAIN_BYTES", 200_000)
-    site = make_site(max_content_length=10_000)
+    site = make_site(max_body_length=10_000)
 
     async def send():
         reader, writer = await asyncio.open_connection("127.0.0.1", site.port)

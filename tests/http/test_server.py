@@ -30,7 +30,7 @@ def hasty(make_site, monkeypatch):
     """A server with little patience."""
     monkeypatch.setattr(server, "IDLE_TIMEOUT_S", 0.2)
     monkeypatch.setattr(server, "BODY_TIMEOUT_S", 0.2)
-    return make_site(max_content_length=10_000, sync_timeout=1)
+    return make_site(max_body_length=10_000, sync_timeout=1)
 
 
 class TestPatience:

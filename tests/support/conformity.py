@@ -119,7 +119,11 @@ class Conformity:
     def _read(self, kind: str, sent: HTTPHeaders, body: bytes) -> Any:
         if kind not in (FORM, MULTIPART):
             # What is no JSON is taken as a string, where it is taken.
-            return json.loads(body) if _reads_as_json(body) else body.decode().strip() or {}
+            return (
+                json.loads(body)
+                if _reads_as_json(body)
+                else body.decode(errors="replace").strip() or {}
+            )
         if kind == FORM:
             read = parse_qs(body.decode(), keep_blank_values=True)
         else:

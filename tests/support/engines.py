@@ -31,7 +31,14 @@ from backends.drivers import docker, podman, podman_containers
 from backends.drivers.engine import EngineDriver
 from backends.drivers.engine_http import EngineHttp
 from backends.drivers.host import engine_needs, look
-from tests.support.images import ACTORS, ImageConfig, find_busybox, rootfs_tar
+from tests.support.images import (
+    ACTORS,
+    PYTHON_ACTORS,
+    ImageConfig,
+    find_busybox,
+    rootfs_tar,
+)
+from tests.support.python_image import python_tar
 
 START_S = 30.0
 
@@ -367,7 +374,8 @@ def running_engine(name: str, **options: Any) -> Iterator[Engine]:
     try:
         tar = rootfs_tar()
         for image, config in ACTORS.items():
-            engine.import_image(image, tar, config)
+            rootfs = python_tar(tar) if image in PYTHON_ACTORS else tar
+            engine.import_image(image, rootfs, config)
         yield engine
     finally:
         engine.close()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from abaco.config import Settings
@@ -27,6 +29,7 @@ from agents.supervisor import Supervisor
 from backends.channels.local import LocalTransport
 from backends.drivers.scripted import Act, Script, ScriptedDriver, ScriptedEngine
 from backends.host_files import Guard, LocalFiles
+from backends.ipc import open_ipc
 from backends.stores.memory import open_stores
 from backends.system import RandomIds, SystemClock
 from backends.tokens.fixed import NoTokens
@@ -62,12 +65,16 @@ class House:
         self.settings = settings
         self._wrap_driver = wrap_driver
         self._epoch = 0
+        self._scratch = tempfile.TemporaryDirectory(prefix="abaco-house-")
+        self.ipc_root = Path(self._scratch.name)
+        self._stack: AsyncExitStack
         self.services: Services
         self.supervisor: Supervisor
         self.crew: Crew
 
     async def start(self) -> None:
         clock = SystemClock()
+        self._stack = AsyncExitStack()
         self.services = Services(
             settings=self.settings,
             stores=self.stores,
@@ -85,13 +92,19 @@ class House:
         host_files = LocalFiles(
             Guard.of(self.settings), skips_missing=self.settings.workers.mount_missing == "skip"
         )
-        kit = make_kit(self.services, driver, host_files=host_files, tokens=desk)
+        ipc = await self._stack.enter_async_context(open_ipc(self.ipc_root))
+        kit = make_kit(self.services, driver, ipc=ipc, host_files=host_files, tokens=desk)
         self.crew = start_crew(kit, self.services, self.supervisor, self._epoch, self._webhooks)
 
     async def crash(self) -> None:
         """End every agent between two of its steps, as a killed process would."""
         await self.supervisor.stop()
         await self._webhooks.close()
+        await self._stack.aclose()
+
+    def close(self) -> None:
+        """Remove what is on disk."""
+        self._scratch.cleanup()
 
     async def register(self, image: str = "abaco_test", **fields: Any) -> Actor:
         return await actors.register(self.services, CALLER, ActorDraft(image=image, **fields))
@@ -174,3 +187,4 @@ async def a_house(
             yield house
         finally:
             await house.crash()
+            house.close()

@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 #: applets that are there by name
 APPLETS = """
@@ -42,13 +43,29 @@ class ImageConfig:
         return lines
 
 
-def shell(script: str, **config: str) -> ImageConfig:
+def shell(script: str, **config: Any) -> ImageConfig:
     """Return the config of an image that runs a shell script."""
-    return ImageConfig(cmd=("sh", "-c", script), **config)  # type: ignore[arg-type]
+    return ImageConfig(cmd=("sh", "-c", script), **config)
 
 
-#: The actor images of the end-to-end tests, by name. Every one is shell only.
+#: where Python is, in the root file system that has it
+_PYTHON = "/py/bin/python3"
+_PYTHON_HOME = {"PYTHONHOME": "/py"}
+
+PYTHON_ACTOR = "abacosamples/py3_func"
+
+#: images on the root file system with Python
+PYTHON_ACTORS = (PYTHON_ACTOR, "abaco_test_python", "abaco_test_pyuser")
+
+#: The actor images of the end-to-end tests, by name. Most are shell only.
 ACTORS: Mapping[str, ImageConfig] = {
+    # a pickled function call in, its pickled value out
+    PYTHON_ACTOR: ImageConfig(cmd=(_PYTHON, "/py/runner.py"), env=_PYTHON_HOME),
+    # runs the variable SCRIPT, whatever the message is; the second one as somebody
+    "abaco_test_python": shell('exec /py/bin/python3 -c "$SCRIPT"', env=_PYTHON_HOME),
+    "abaco_test_pyuser": shell(
+        'exec /py/bin/python3 -c "$SCRIPT"', env=_PYTHON_HOME, user="1234:5678"
+    ),
     # Not by ``env``: the shell drops names with a hyphen. Not as the last command: the shell
     # would become it, and have no environment of its own any more.
     "abaco_test_echo": shell(

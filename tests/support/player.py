@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from abaco.domain.actor import ActorKey, ActorStatus
-from abaco.domain.execution import ExecutionStatus, Outcome
+from abaco.domain.execution import ExecutionKey, ExecutionStatus, Outcome
 from abaco.domain.worker import STARTING, Worker, WorkerStatus
 from abaco.operations.services import Services
 from abaco.ports.notices import Topic
@@ -32,6 +33,7 @@ class Player:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._stores = services.stores
+        self._handed_back: Counter[ExecutionKey] = Counter()
 
     async def raise_workers(self, actor: ActorKey) -> list[Worker]:
         """Bring every requested worker up, and the actor with them."""
@@ -77,10 +79,11 @@ class Player:
 
     async def hand_back(self, claim: Claim, results: Iterable[bytes]) -> None:
         """Let the container send results."""
-        key = claim.execution.key
+        key, expires_at = claim.execution.key, self._services.clock.now().replace(year=9999)
         for result in results:
-            expires_at = self._services.clock.now().replace(year=9999)
-            await self._stores.results.push(key, result, expires_at=expires_at)
+            number = self._handed_back[key]
+            self._handed_back[key] += 1
+            await self._stores.results.push(key, number, [result], expires_at=expires_at)
             self._services.notices.publish(Topic.RESULT, key)
 
     async def end(self, claim: Claim, *, exit_code: int = 0, error: str = "") -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import urllib3
 
@@ -149,6 +149,24 @@ class Server:
     def send(self, actor: str, message: Any) -> str:
         body = {"message": message} if isinstance(message, str) else message
         return str(self.call("POST", f"/actors/{actor}/messages", body)["execution_id"])
+
+    def upload(
+        self, actor: str, body: bytes | IO[bytes], query: str = "", **headers: str
+    ) -> dict[str, Any]:
+        """Send a binary message; return what the answer says."""
+        sent = {"Content-Type": "application/octet-stream", **headers}
+        url = f"{self.url}/actors/{actor}/messages{query}"
+        answer = self._pool.request("POST", url, body=body, headers=sent)
+        envelope = json.loads(answer.data)
+        if answer.status != 200:
+            raise ApiError(f"{url}: {answer.status} {envelope['message']}")
+        return dict(envelope["result"])
+
+    def results(self, actor: str, execution: str) -> Iterator[bytes]:
+        """Take results until there is none."""
+        path = f"/actors/{actor}/executions/{execution}/results"
+        while data := self.raw("GET", path).data:
+            yield data
 
     def execution(self, actor: str, execution: str) -> dict[str, Any]:
         return dict(self.call("GET", f"/actors/{actor}/executions/{execution}"))

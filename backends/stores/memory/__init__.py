@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from abaco.config import Settings
+from abaco.ports.blobs import BlobStore
 from abaco.ports.clock import Clock
 from abaco.ports.store import Stores
+from backends.blobs import open_passing_blobs
 from backends.stores.event_rules import policy_of
 from backends.stores.memory.actors import MemoryActors, MemoryWorkers
 from backends.stores.memory.audit import MemoryAudit
@@ -27,8 +29,13 @@ from backends.stores.memory.usage import MemoryUsage
 async def open_stores(settings: Settings, clock: Clock) -> AsyncIterator[Stores]:
     """Open an empty store. Of the settings those about events and searches matter to it."""
     state = State(clock, policy_of(settings))
+    async with open_passing_blobs(clock) as blobs:
+        yield _make_stores(state, settings, blobs)
+
+
+def _make_stores(state: State, settings: Settings, blobs: BlobStore) -> Stores:
     mailbox = MemoryMailbox(state)
-    yield Stores(
+    return Stores(
         actors=MemoryActors(state),
         mailbox=mailbox,
         intake=MemoryIntake(state),
@@ -36,6 +43,7 @@ async def open_stores(settings: Settings, clock: Clock) -> AsyncIterator[Stores]
         workers=MemoryWorkers(state),
         logs=MemoryLogs(state),
         results=MemoryResults(state),
+        blobs=blobs,
         instance=MemoryInstance(state),
         permissions=MemoryPermissions(state),
         aliases=MemoryAliases(state),

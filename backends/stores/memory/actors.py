@@ -9,6 +9,7 @@ from typing import Any
 
 from abaco.domain.actor import RUNNABLE, Actor, ActorDefinition, ActorKey, ActorStatus
 from abaco.domain.cron import CronChange
+from abaco.domain.execution import ExecutionKey
 from abaco.domain.host_access import HostAccess
 from abaco.domain.ids import Tenant
 from abaco.domain.permission import Level
@@ -157,7 +158,12 @@ class MemoryActors(ActorStore):
         state.unlist(key.tenant, key.id)
         for alias in [each for each in state.aliases.values() if each.actor == key]:
             state.drop_alias(alias)
-        for store in (state.logs, state.results):
+        stores: tuple[dict[ExecutionKey, Any], ...] = (
+            state.logs,
+            state.results,
+            state.result_counts,
+        )
+        for store in stores:
             for execution in [each for each in store if each.actor == key]:
                 del store[execution]
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from abaco.domain.actor import ActorKey
-from abaco.domain.ids import Tenant
-from abaco.domain.message import MessageState
+from abaco.domain.ids import ExecutionId, Tenant
 from abaco.ports.intake import ANY_ROOM, Intake, Receipt, RetryKey, Room, Submission
-from backends.stores import intake_rules
+from backends.stores import intake_rules, rules
 from backends.stores.memory.state import KeptReceipt, State, copy_message
 
 
@@ -65,6 +64,16 @@ class MemoryIntake(Intake):
         """Count the queued messages of a tenant."""
         return self.state.waiting[tenant]
 
+    async def with_blobs(self, executions: Collection[ExecutionId]) -> set[ExecutionId]:
+        """Look among all messages."""
+        wanted = set(executions)
+        return {
+            message.execution_id
+            for box in self.state.boxes.values()
+            for message in box.messages.values()
+            if message.blob is not None and message.execution_id in wanted
+        }
+
     async def expire(self, now: datetime, *, limit: int = 1000) -> int:
         """Remove keys whose expiry has passed."""
         receipts = self.state.receipts
@@ -80,9 +89,7 @@ def put_batch(state: State, actor: ActorKey, batch: Sequence[Submission]) -> Non
     """Queue messages that were checked."""
     box = state.boxes[actor] = state.find_box(actor)
     for execution, message in batch:
-        queued = copy_message(
-            replace(message, seq=box.last_seq + 1, state=MessageState.QUEUED, lease_owner=None)
-        )
+        queued = copy_message(replace(rules.as_queued(message), seq=box.last_seq + 1))
         state.put_execution(execution)
         state.seqs[execution.key] = box.last_seq = queued.seq
         box.messages[queued.seq] = queued

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from abaco.domain.execution import ExecutionKey
@@ -83,9 +84,15 @@ class MemoryResults(ResultStore):
     def __init__(self, state: State) -> None:
         self._state = state
 
-    async def push(self, key: ExecutionKey, data: bytes, *, expires_at: datetime) -> None:
-        """Add a result at the end."""
-        self._state.results.setdefault(key, deque()).append(Result(data, expires_at))
+    async def push(
+        self, key: ExecutionKey, first: int, results: Sequence[bytes], *, expires_at: datetime
+    ) -> None:
+        """Add results at the end."""
+        known, _ = self._state.result_counts.get(key, (0, expires_at))
+        fresh = results[max(0, known - first) :]
+        waiting = self._state.results.setdefault(key, deque())
+        waiting.extend(Result(data, expires_at) for data in fresh)
+        self._state.result_counts[key] = max(known, first + len(results)), expires_at
 
     async def pop(self, key: ExecutionKey, now: datetime) -> bytes | None:
         """Take the oldest unexpired result away."""
@@ -109,7 +116,15 @@ class MemoryResults(ResultStore):
             waiting.remove(result)
         for key in [key for key, waiting in self._state.results.items() if not waiting]:
             del self._state.results[key]
+        counts = self._state.result_counts
+        for key in [key for key, (_, expires_at) in counts.items() if expires_at <= now]:
+            del counts[key]
         return len(expired)
+
+    async def clear(self, key: ExecutionKey) -> None:
+        """Forget the results."""
+        self._state.results.pop(key, None)
+        self._state.result_counts.pop(key, None)
 
 
 class MemoryInstance(InstanceStore):

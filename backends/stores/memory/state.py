@@ -112,6 +112,8 @@ class State:
     )
     logs: dict[ExecutionKey, Log] = field(default_factory=dict)
     results: dict[ExecutionKey, deque[Result]] = field(default_factory=dict)
+    #: how many results an execution has handed back, and until when that matters
+    result_counts: dict[ExecutionKey, tuple[int, datetime]] = field(default_factory=dict)
     instance: Instance = field(default_factory=Instance)
     permissions: dict[ObjectKey, dict[str, Level]] = field(default_factory=dict)
     aliases: dict[AliasKey, Alias] = field(default_factory=dict)

@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from abaco.config import Settings
+from abaco.ports.blobs import BlobStore
 from abaco.ports.clock import Clock
 from abaco.ports.store import Stores
+from backends.blobs import open_blobs
 from backends.stores.event_rules import policy_of
 from backends.stores.sqlite.actors import SqliteActors
 from backends.stores.sqlite.aliases import SqliteAliases
@@ -40,15 +42,18 @@ async def open_stores(settings: Settings, clock: Clock) -> AsyncIterator[Stores]
         ConfigError: The file cannot be used; says which key to change and how.
 
     """
-    async with open_database(
-        settings.database_path,
-        settings.store.timeout_s,
-        search_timeout_s=settings.store.search_timeout_s,
-    ) as database:
-        yield make_stores(database, settings, clock)
+    async with (
+        open_database(
+            settings.database_path,
+            settings.store.timeout_s,
+            search_timeout_s=settings.store.search_timeout_s,
+        ) as database,
+        open_blobs(settings.general.data_dir / "blobs", clock) as blobs,
+    ):
+        yield make_stores(database, blobs, settings, clock)
 
 
-def make_stores(database: Database, settings: Settings, clock: Clock) -> Stores:
+def make_stores(database: Database, blobs: BlobStore, settings: Settings, clock: Clock) -> Stores:
     """Build every store over one database."""
     events = EventWriter(policy_of(settings), clock)
     return Stores(
@@ -59,6 +64,7 @@ def make_stores(database: Database, settings: Settings, clock: Clock) -> Stores:
         workers=SqliteWorkers(database),
         logs=SqliteLogs(database, clock),
         results=SqliteResults(database),
+        blobs=blobs,
         instance=SqliteInstance(database),
         permissions=SqlitePermissions(database),
         aliases=SqliteAliases(database),

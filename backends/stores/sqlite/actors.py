@@ -41,7 +41,7 @@ ACTOR_COLUMNS = (
 _INSERT = insert_sql("actors", ACTOR_COLUMNS, on_conflict=IF_ABSENT)
 
 #: what goes with the actor; workers go by their foreign key
-_OWN_TABLES = ("logs", "log_chunks", "results")
+_OWN_TABLES = ("logs", "log_chunks", "results", "result_counts")
 
 
 class SqliteActors(ActorStore):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from abaco.domain.actor import ActorKey, ActorStatus
 from abaco.domain.ids import ExecutionId, Tenant
-from abaco.domain.message import MessageState
 from abaco.ports.intake import ANY_ROOM, Intake, Receipt, RetryKey, Room, Submission
 from backends.stores import intake_rules, rules
 from backends.stores.sqlite.counts import move
@@ -37,7 +35,7 @@ _INSERT_MESSAGE = insert_sql(
     (
         "tenant", "actor_id", "seq", "execution_id", "state", "lease_owner", "body",
         "content_type", "username", "api_server", "enqueued_at", "environment", "jwt_header",
-        "revision", "hops",
+        "revision", "hops", "blob_bytes", "blob_sha256",
     ),
 )  # fmt: skip
 
@@ -58,6 +56,9 @@ _PUT_KEY = """
     ON CONFLICT DO UPDATE SET digest = excluded.digest, execution_ids = excluded.execution_ids,
         expires_at = excluded.expires_at
 """
+
+
+HAS_BLOB = "SELECT 1 FROM messages WHERE execution_id = ? AND blob_bytes IS NOT NULL"
 
 
 class Row(NamedTuple):
@@ -90,6 +91,10 @@ class SqliteIntake(Intake):
         """Count the queued messages of a tenant."""
         return await self._database.read(_waiting, tenant)
 
+    async def with_blobs(self, executions: Collection[ExecutionId]) -> set[ExecutionId]:
+        """Look each of them up in the index of messages that have one."""
+        return await self._database.read(_with_blobs, set(executions))
+
     async def expire(self, now: datetime, *, limit: int = 1000) -> int:
         """Remove keys whose expiry has passed."""
         return await self._database.write(_expire, rules.to_micros(now), limit)
@@ -100,7 +105,7 @@ def to_rows(batch: Sequence[Submission]) -> list[Row]:
     return [
         Row(
             fresh_execution_values(execution, 0),
-            message_values(replace(message, state=MessageState.QUEUED, lease_owner=None)),
+            message_values(rules.as_queued(message)),
         )
         for execution, message in batch
     ]
@@ -169,6 +174,12 @@ def _split(text: str) -> tuple[ExecutionId, ...]:
 def _waiting(connection: sqlite3.Connection, tenant: Tenant) -> int:
     row = first(connection.execute("SELECT * FROM tenant_mailboxes WHERE tenant = ?", (tenant,)))
     return 0 if row is None else int(row["queued"])
+
+
+def _with_blobs(
+    connection: sqlite3.Connection, executions: Collection[ExecutionId]
+) -> set[ExecutionId]:
+    return {each for each in executions if connection.execute(HAS_BLOB, (each,)).fetchall()}
 
 
 def _expire(connection: sqlite3.Connection, now: int, limit: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime
 
@@ -34,6 +35,12 @@ READ_CHUNKS = """
                 AND start <= :offset
         ), 0)
     ORDER BY start
+"""
+
+_PUT_COUNT = """
+    INSERT INTO result_counts (tenant, actor_id, execution_id, pushed, expires_at)
+    VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET pushed = excluded.pushed, expires_at = excluded.expires_at
 """
 
 POP_RESULT = """
@@ -88,13 +95,19 @@ class SqliteResults(ResultStore):
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def push(self, key: ExecutionKey, data: bytes, *, expires_at: datetime) -> None:
-        """Add a result at the end."""
-        await self._database.write(_push, key, data, rules.to_micros(expires_at))
+    async def push(
+        self, key: ExecutionKey, first: int, results: Sequence[bytes], *, expires_at: datetime
+    ) -> None:
+        """Add results at the end."""
+        await self._database.write(_push, key, first, results, rules.to_micros(expires_at))
 
     async def pop(self, key: ExecutionKey, now: datetime) -> bytes | None:
         """Take the oldest unexpired result away."""
         return await self._database.write(_pop, key, rules.to_micros(now))
+
+    async def clear(self, key: ExecutionKey) -> None:
+        """Forget the results."""
+        await self._database.write(_clear_results, key)
 
     async def expire(self, now: datetime, *, limit: int = 1000) -> int:
         """Remove results whose expiry has passed."""
@@ -175,12 +188,28 @@ def _expire_logs(connection: sqlite3.Connection, now: int, limit: int) -> int:
     return len(keys)
 
 
-def _push(connection: sqlite3.Connection, key: ExecutionKey, data: bytes, expiry: int) -> None:
-    connection.execute(
+def _push(
+    connection: sqlite3.Connection,
+    key: ExecutionKey,
+    start: int,
+    results: Sequence[bytes],
+    expiry: int,
+) -> None:
+    row = first(
+        connection.execute(f"SELECT pushed FROM result_counts {_WHERE}", key)  # noqa: S608 - constant
+    )
+    known = 0 if row is None else row["pushed"]
+    connection.executemany(
         "INSERT INTO results (tenant, actor_id, execution_id, data, expires_at)"
         " VALUES (?, ?, ?, ?, ?)",
-        (*key, data, expiry),
+        [(*key, data, expiry) for data in results[max(0, known - start) :]],
     )
+    connection.execute(_PUT_COUNT, (*key, max(known, start + len(results)), expiry))
+
+
+def _clear_results(connection: sqlite3.Connection, key: ExecutionKey) -> None:
+    connection.execute(f"DELETE FROM results {_WHERE}", key)  # noqa: S608 - constant
+    connection.execute(f"DELETE FROM result_counts {_WHERE}", key)  # noqa: S608 - constant
 
 
 def _pop(connection: sqlite3.Connection, key: ExecutionKey, now: int) -> bytes | None:
@@ -189,6 +218,7 @@ def _pop(connection: sqlite3.Connection, key: ExecutionKey, now: int) -> bytes |
 
 
 def _expire_results(connection: sqlite3.Connection, now: int, limit: int) -> int:
+    connection.execute("DELETE FROM result_counts WHERE expires_at <= ?", (now,))
     return connection.execute(
         "DELETE FROM results WHERE seq IN"
         " (SELECT seq FROM results WHERE expires_at <= ? ORDER BY expires_at, seq LIMIT ?)",

@@ -20,7 +20,7 @@ from abaco.domain.execution import (
     Outcome,
 )
 from abaco.domain.ids import ActorId, ExecutionId, Tenant
-from abaco.domain.message import Message, MessageState
+from abaco.domain.message import Message
 from abaco.domain.worker import WorkerKey, WorkerStatus
 from abaco.ports.clock import Clock
 from abaco.ports.intake import Room, Submission
@@ -99,7 +99,7 @@ class SqliteMailbox(Mailbox):
     ) -> Message:
         """Store execution and message together."""
         rules.check_fresh(execution, message)
-        queued = replace(message, state=MessageState.QUEUED, lease_owner=None)
+        queued = rules.as_queued(message)
         (row,) = to_rows([Submission(execution, queued)])
         room = Room(before=max_queued)
         seq = await self._database.write(put_batch, execution.key.actor, [row], room)

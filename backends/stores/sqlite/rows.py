@@ -11,7 +11,7 @@ from typing import Any
 from abaco.domain.actor import Actor, ActorDefinition, ActorStatus
 from abaco.domain.execution import Execution, ExecutionStatus, HaltReason, Outcome
 from abaco.domain.ids import ActorId, ExecutionId, Tenant, WorkerId
-from abaco.domain.message import Message, MessageState
+from abaco.domain.message import Blob, Message, MessageState
 from abaco.domain.worker import Worker, WorkerStatus
 from backends.stores.rules import decode_json, encode_json, from_micros, to_micros
 from backends.stores.sqlite.cron_rows import cron_values, to_cron
@@ -183,6 +183,8 @@ def message_values(message: Message) -> Values:
         "environment": encode_json(message.environment),
         "jwt_header": message.jwt_header,
         "revision": message.revision,
+        "blob_bytes": message.blob.size_bytes if message.blob else None,
+        "blob_sha256": message.blob.sha256 if message.blob else None,
         "hops": message.hops,
     }
 
@@ -206,7 +208,13 @@ def to_message(row: sqlite3.Row) -> Message:
         seq=row["seq"],
         state=MessageState(row["state"]),
         lease_owner=None if owner is None else WorkerId(owner),
+        blob=_to_blob(row),
     )
+
+
+def _to_blob(row: sqlite3.Row) -> Blob | None:
+    size = row["blob_bytes"]
+    return None if size is None else Blob(size_bytes=size, sha256=row["blob_sha256"])
 
 
 def worker_values(worker: Worker) -> Values:

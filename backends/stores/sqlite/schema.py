@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from abaco.errors import ConfigError
 from backends.stores.sqlite.schema_audit import AUDIT
+from backends.stores.sqlite.schema_blobs import BLOBS
 from backends.stores.sqlite.schema_configs import CONFIGS
 from backends.stores.sqlite.schema_cron import CRON
 from backends.stores.sqlite.schema_events import EVENTS
@@ -250,7 +251,7 @@ _RETIRING: Step = ("ALTER TABLE workers ADD COLUMN is_retiring INTEGER NOT NULL 
 #: step n leads from version n to version n + 1
 MIGRATIONS: Sequence[Step] = (
     _FIRST, _SHARING, INTAKE, _NONCE_LIFE, CRON, _RETIRING, CONFIGS, EVENTS, USAGE, AUDIT,
-    HOSTS,
+    HOSTS, BLOBS,
 )  # fmt: skip
 
 

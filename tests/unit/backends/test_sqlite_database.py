@@ -203,7 +203,7 @@ async def test_everything_survives_a_stop(tmp_path: Path) -> None:
         taken = await claim(stores, worker)
         key = taken.execution.key
         await stores.logs.append(key, 0, b"text", max_bytes=9, expires_at=None)
-        await stores.results.push(key, b"result", expires_at=at(60))
+        await stores.results.push(key, 0, [b"result"], expires_at=at(60))
         assert await stores.instance.acquire("one", NOON, 10) == 1
         busy = await stores.workers.get(worker.key)
     async with opened("sqlite", tmp_path, clock) as stores:
@@ -224,7 +224,7 @@ async def test_delete_leaves_no_row_behind_but_the_accounts(tmp_path: Path) -> N
         key = (await submit(stores, actor))[0].key
         await stores.intake.submit(a_batch(actor), now=NOON, key=a_retry_key())
         await stores.logs.append(key, 0, b"text", max_bytes=9, expires_at=None)
-        await stores.results.push(key, b"result", expires_at=at(60))
+        await stores.results.push(key, 0, [b"result"], expires_at=at(60))
         await stores.actors.delete(actor.key)
     with closing(sqlite3.connect(store_settings(tmp_path).database_path)) as connection:
         tables = [row[0] for row in connection.execute("SELECT name FROM pragma_table_list")]

@@ -21,6 +21,7 @@ from abaco.domain.worker import WorkerStatus
 from abaco.errors import ForbiddenError
 from abaco.ports.intake import Room, Submission
 from abaco.ports.store import Stores
+from backends.blobs import open_passing_blobs
 from backends.stores.sqlite import make_stores
 from backends.stores.sqlite.database import Database, connect, open_database
 from tests.support.records import (
@@ -80,9 +81,10 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def stores(database: Database) -> Stores:
+async def stores(database: Database) -> AsyncIterator[Stores]:
     settings = Settings(runtime={"emit_started": True})
-    return make_stores(database, settings, SteppedClock())
+    async with open_passing_blobs(SteppedClock()) as blobs:
+        yield make_stores(database, blobs, settings, SteppedClock())
 
 
 def _trace(connection: sqlite3.Connection, callback: Callable[[str], object] | None) -> None:
@@ -214,8 +216,9 @@ async def _everything(stores: Stores) -> None:
     await stores.logs.read(run.key, 4)
     await stores.logs.expire(at(2))
     await stores.logs.clear(run.key)
-    await stores.results.push(run.key, b"x", expires_at=at(5))
+    await stores.results.push(run.key, 0, [b"x"], expires_at=at(5))
     await stores.results.pop(run.key, NOON)
+    await stores.results.clear(run.key)
     await stores.results.expire(at(9))
     await stores.mailbox.finalize(run.key, 2, an_outcome(), now=NOON)
     await _take_in(stores, actor)

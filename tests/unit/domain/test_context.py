@@ -15,6 +15,7 @@ from abaco.domain.context import (
     python_text,
 )
 from abaco.domain.ids import WorkerId
+from abaco.domain.message import Blob
 from abaco.errors import InvalidInputError, TooLargeError
 from tests.support.records import a_message, an_actor, an_execution
 
@@ -53,6 +54,33 @@ def test_every_variable_of_the_contract_is_there() -> None:
         "_abaco_access_token": "tok",
         "_actor_configs": "{}",
     }
+
+
+BLOB = Blob(size_bytes=3, sha256="0" * 64)
+
+
+def blob_environment(content_type: str, query: Any) -> dict[str, str]:
+    actor = an_actor(default_environment={"MSG": "default", "_abaco_msg_file": "default"})
+    message = a_message(
+        an_execution(actor), body="shown", blob=BLOB, content_type=content_type, environment=query
+    )
+    return build_environment(actor, message, WORKER, access_token="")
+
+
+def test_a_binary_message_has_no_msg_from_anywhere() -> None:
+    found = blob_environment("application/octet-stream", {"MSG": "query", "A": "1"})
+    assert "MSG" not in found
+    assert "_abaco_msg_file" not in found
+    assert found["A"] == "1"
+    assert found["_abaco_Content_Type"] == found["_abaco_Content-Type"]
+    assert found["_abaco_Content_Type"] == "application/octet-stream"
+
+
+@pytest.mark.parametrize("content_type", ["str", "application/json"])
+def test_a_text_in_a_file_is_named_and_msg_is_empty(content_type: str) -> None:
+    found = blob_environment(content_type, {"MSG": "query", "_abaco_msg_file": "query"})
+    assert (found["MSG"], found["_abaco_msg_file"]) == ("", "/_abaco_binary_data")
+    assert found["_abaco_Content_Type"] == content_type
 
 
 def test_without_a_jwt_its_header_is_not_named() -> None:

@@ -1,0 +1,170 @@
+"""What one attempt's container is handed beside its variables, and the results it hands back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from datetime import timedelta
+from typing import Any
+
+from abaco.domain.execution import Execution
+from abaco.domain.message import Message
+from abaco.errors import InvalidInputError
+from abaco.metrics import RESULT_BYTES, RESULTS_REFUSED
+from abaco.ports.driver import Bind
+from abaco.ports.ipc import Datagram, Delivery, Ipc, place_of
+from abaco.ports.notices import Topic
+from agents.kit import Kit, persist
+
+_log = logging.getLogger(__name__)
+
+#: results on their way into the store; when so much waits the socket is not read, and so the
+#: program waits
+MAX_WAITING_BYTES = 4 * 1024 * 1024
+
+
+class Exchange:
+    """Files of an attempt, and the way of its results into the store.
+
+    Reading and writing overlap, as with logs: what comes during one commit goes into the next.
+
+    Args:
+        kit: What workers share.
+        execution: As claimed, or as found after a restart.
+        message: None when an attempt of an earlier process is taken over: the socket of its
+            container died with that process.
+
+    """
+
+    def __init__(self, kit: Kit, execution: Execution, message: Message | None) -> None:
+        self._kit = kit
+        self._execution = execution
+        self._key = execution.key
+        self._message = message
+        self._ipc: Ipc | None = None
+        self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._changed = asyncio.Condition()
+        self._has_all = False
+        self._is_done = asyncio.Event()
+        self._pushed = 0
+        #: sizes of results that were too large
+        self._refused_bytes: list[int] = []
+
+    async def open(self) -> tuple[Bind, ...]:
+        """Make the files, before the container is.
+
+        Raises:
+            RequestError: This message cannot be delivered.
+            StartFailedError: The files cannot be made.
+
+        """
+        kit, message = self._kit, self._message
+        info = kit.engine.info
+        blob = None if message is None else message.blob
+        if info is not None and not info.sees_our_files:
+            if blob is not None:
+                raise InvalidInputError(
+                    f"the container engine at {info.endpoint} is not on this host, and cannot be"
+                    " given the file with the message"
+                )
+            return ()
+        runtime = kit.settings.runtime
+        delivery = None
+        if blob is not None:
+            path = kit.stores.blobs.path(self._execution.id)
+            delivery = Delivery(path, as_pipe=runtime.binary_transport == "fifo")
+        self._ipc = await kit.ipc.open(
+            place_of(self._execution), max_result_bytes=runtime.max_result_size, delivery=delivery
+        )
+        return self._ipc.binds
+
+    async def run(self) -> None:
+        """Move results into the store until ``finish`` is called and all are there."""
+        assert self._ipc is not None  # noqa: S101 - opened before
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._read(self._ipc))
+            group.create_task(self._write())
+        self._is_done.set()
+
+    async def finish(self) -> None:
+        """Wait until everything the container sent is stored. Call it after the end. Idempotent."""
+        if self._ipc is not None:
+            self._ipc.end()
+            await self._is_done.wait()
+
+    async def close(self) -> None:
+        """Remove the files."""
+        if self._ipc is not None:
+            await self._ipc.close()
+        elif self._message is None:
+            await self._kit.ipc.remove([place_of(self._execution)])
+
+    def detach(self) -> None:
+        """Leave the files for the next process."""
+        if self._ipc is not None:
+            self._ipc.detach()
+
+    def report(self) -> dict[str, Any]:
+        """Return what the final state says of the results."""
+        report: dict[str, Any] = {}
+        if self._message is None:
+            report["AbacoResultsLost"] = True
+        if self._refused_bytes:
+            report["AbacoResultsRefused"] = len(self._refused_bytes)
+        return report
+
+    def note(self) -> str:
+        """Return a line for the end of the log; empty when there is nothing to say."""
+        if not self._refused_bytes:
+            return ""
+        return (
+            f"\nABACO: {len(self._refused_bytes)} results were refused, the largest of"
+            f" {max(self._refused_bytes)} bytes; the limit is"
+            f" {self._kit.settings.runtime.max_result_size}\n"
+        )
+
+    async def _read(self, ipc: Ipc) -> None:
+        while batch := await ipc.receive():
+            taken = [each.data for each in batch if self._accepts(each)]
+            async with self._changed:
+                self._waiting.extend(taken)
+                self._waiting_bytes += sum(map(len, taken))
+                self._changed.notify_all()
+                await self._changed.wait_for(lambda: self._waiting_bytes < MAX_WAITING_BYTES)
+        async with self._changed:
+            self._has_all = True
+            self._changed.notify_all()
+
+    def _accepts(self, datagram: Datagram) -> bool:
+        if datagram.data:
+            return True
+        self._refused_bytes.append(datagram.size_bytes)
+        RESULTS_REFUSED.inc()
+        size = datagram.size_bytes
+        _log.info("execution %s: a result of %d bytes is refused", self._key.id, size)
+        return False
+
+    async def _write(self) -> None:
+        while True:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._waiting or self._has_all)
+                if not self._waiting:
+                    return
+                batch = list(self._waiting)
+                self._waiting.clear()
+                self._waiting_bytes = 0
+                self._changed.notify_all()
+            await self._push(batch)
+
+    async def _push(self, batch: list[bytes]) -> None:
+        lifetime = timedelta(seconds=self._kit.settings.runtime.results_ttl)
+        expires_at = self._kit.clock.now() + lifetime
+        first = self._pushed
+        await persist(
+            lambda: self._kit.stores.results.push(self._key, first, batch, expires_at=expires_at)
+        )
+        self._pushed += len(batch)
+        RESULT_BYTES.inc(sum(map(len, batch)))
+        self._kit.notices.publish(Topic.RESULT, self._key)
