@@ -154,13 +154,19 @@ class Server:
         self, actor: str, body: bytes | IO[bytes], query: str = "", **headers: str
     ) -> dict[str, Any]:
         """Send a binary message; return what the answer says."""
-        sent = {"Content-Type": "application/octet-stream", **headers}
-        url = f"{self.url}/actors/{actor}/messages{query}"
-        answer = self._pool.request("POST", url, body=body, headers=sent)
+        answer = self.raw_upload(actor, body, query, **headers)
         envelope = json.loads(answer.data)
         if answer.status != 200:
-            raise ApiError(f"{url}: {answer.status} {envelope['message']}")
+            raise ApiError(f"upload to {actor}: {answer.status} {envelope['message']}")
         return dict(envelope["result"])
+
+    def raw_upload(
+        self, actor: str, body: bytes | IO[bytes], query: str = "", **headers: str
+    ) -> urllib3.BaseHTTPResponse:
+        """Send a binary message."""
+        sent = {"Content-Type": "application/octet-stream", **headers}
+        url = f"{self.url}/actors/{actor}/messages{query}"
+        return self._pool.request("POST", url, body=body, headers=sent)
 
     def results(self, actor: str, execution: str) -> Iterator[bytes]:
         """Take results until there is none."""

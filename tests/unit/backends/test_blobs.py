@@ -76,8 +76,8 @@ async def test_an_abandoned_upload_leaves_nothing(directory: Path) -> None:
 
 async def test_abandoning_in_mid_write_waits_for_the_write(directory: Path) -> None:
     async with open_blobs(directory, SystemClock()) as blobs:
-        for _ in range(20):
-            upload = await blobs.begin(NAME)
+        for number in range(20):
+            upload = await blobs.begin(ExecutionId(f"abc{number}"))
             writing = asyncio.ensure_future(upload.write(os.urandom(2_000_000)))
             await asyncio.sleep(0)
             upload.abandon()
