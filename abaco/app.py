@@ -123,9 +123,7 @@ class App:
         host_files = LocalFiles(
             Guard.of(settings), skips_missing=settings.workers.mount_missing == "skip"
         )
-        kit = make_kit(
-            self.services, opened.driver, ipc=ipc, host_files=host_files, tokens=tokens
-        )
+        kit = make_kit(self.services, opened.driver, ipc=ipc, host_files=host_files, tokens=tokens)
         self._crew = start_crew(kit, self.services, self.supervisor, epoch, webhooks)
         rotation = Rotation(stores, vault, settle_s=2 * settings.store.timeout_s)
         self.supervisor.start("rotation", rotation.run)
