@@ -6,6 +6,7 @@ shown and not on how much there is. Asking changes nothing.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -64,7 +65,9 @@ async def expose(services: Services, agents: Callable[[], list[AgentReport]]) ->
     # A registry of its own: what is shown of the records leaves nothing behind.
     registry = CollectorRegistry()
     registry.register(_Once(reading))
-    return generate_latest(REGISTRY) + generate_latest(registry)
+    # Many series take tens of milliseconds to write, in which others are to be answered.
+    kept = await asyncio.to_thread(generate_latest, REGISTRY)
+    return kept + generate_latest(registry)
 
 
 class _Once(Collector):

@@ -19,7 +19,7 @@ _COLUMNS = (
 _INSERT = insert_sql("audit", _COLUMNS)
 
 #: the first record from a time on, by the index of times; a clock may have gone back
-_FIRST_SINCE = "(SELECT min(seq) FROM audit WHERE time >= :since)"
+_FIRST_SINCE = "(SELECT min(seq) FROM audit INDEXED BY audit_by_time WHERE time >= :since)"
 
 _EXPIRE = """
     DELETE FROM audit WHERE seq IN (
@@ -83,11 +83,11 @@ def _append(connection: sqlite3.Connection, values: Values) -> int:
 def _list(
     connection: sqlite3.Connection, after: int, since: datetime | None, limit: int
 ) -> list[AuditRecord]:
+    is_first = since is not None and not after  # a later page knows where it begins
+    place = f">= {_FIRST_SINCE}" if is_first else "> :after"
     bound = "" if since is None else "AND time >= :since"
-    if since is not None and not after:  # a later page knows where it begins
-        bound += f" AND seq >= {_FIRST_SINCE}"
     rows = connection.execute(
-        f"SELECT * FROM audit WHERE seq > :after {bound} ORDER BY seq LIMIT :limit",  # noqa: S608 - constants
+        f"SELECT * FROM audit WHERE seq {place} {bound} ORDER BY seq LIMIT :limit",  # noqa: S608 - constants
         {"after": after, "since": since and to_micros(since), "limit": limit},
     )
     return [_to_record(row) for row in rows]

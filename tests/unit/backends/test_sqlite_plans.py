@@ -500,3 +500,19 @@ async def test_a_piece_of_a_log_costs_the_same_however_long_the_log(
         for offset in (0, 120, 299)
     }
     await _check_growth(meter, calls, lambda: write(600))
+
+
+async def test_the_end_of_the_audit_log_is_read_without_its_beginning(
+    stores: Stores, database: Database
+) -> None:
+    meter = Meter(database)
+    await meter.install()
+    await asyncio.gather(*(stores.audit.append(an_audit_record()) for _ in range(1500)))
+    (last, *_) = [await stores.audit.append(an_audit_record(time=at(n))) for n in (60, 61, 62)]
+
+    for page in (
+        lambda: stores.audit.list_records(since=at(60), limit=2),
+        lambda: stores.audit.list_records(after=last, since=at(60), limit=2),
+        lambda: stores.audit.list_records(after=last),
+    ):
+        assert await meter.measure(page) < 500
