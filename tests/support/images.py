@@ -14,7 +14,7 @@ from typing import Any
 
 #: applets that are there by name
 APPLETS = """
-    cat chmod date dd echo env expr false grep head id kill ls printf seq sh sleep tail test
+    cat chmod date dd echo env expr false grep head id kill ls printf sed seq sh sleep tail test
     timeout touch tr true uname wc wget yes
 """
 
@@ -57,6 +57,21 @@ PYTHON_ACTOR = "abacosamples/py3_func"
 #: images on the root file system with Python
 PYTHON_ACTORS = (PYTHON_ACTOR, "abaco_test_python", "abaco_test_pyuser")
 
+# Not by ``env``: the shell drops names with a hyphen. Not as the last command: the shell would
+# become it, and have no environment of its own any more.
+_ECHO = (
+    'echo "Contents of MSG: $MSG"; {}echo Environment:; tr "\\0" "\\n" < /proc/$$/environ; {}true'
+)
+
+#: what the older system's functional suite calls its test image
+_TEST = shell(_ECHO.format("sleep 2; ", "ls /; "))
+
+_SLEEP_LOOP = r"""
+number() { echo "$MSG" | sed -n "s/.*'$1': *\([0-9]*\).*/\1/p"; }
+nap=$(number sleep); rounds=$(number iterations)
+for round in $(seq "${rounds:-6}"); do echo "round $round"; sleep "${nap:-10}"; done
+"""
+
 #: The actor images of the end-to-end tests, by name. Most are shell only.
 ACTORS: Mapping[str, ImageConfig] = {
     # a pickled function call in, its pickled value out
@@ -66,11 +81,11 @@ ACTORS: Mapping[str, ImageConfig] = {
     "abaco_test_pyuser": shell(
         'exec /py/bin/python3 -c "$SCRIPT"', env=_PYTHON_HOME, user="1234:5678"
     ),
-    # Not by ``env``: the shell drops names with a hyphen. Not as the last command: the shell
-    # would become it, and have no environment of its own any more.
-    "abaco_test_echo": shell(
-        'echo "Contents of MSG: $MSG"; echo Environment:; tr "\\0" "\\n" < /proc/$$/environ; true'
-    ),
+    "abaco_test_echo": shell(_ECHO.format("", "")),
+    "abaco_test": _TEST,
+    "abaco_test2": _TEST,
+    "abacosamples/test": _TEST,
+    "abacosamples/sleep_loop": shell(_SLEEP_LOOP),
     # adds one to the actor's state, through the API, as a program of a user would
     "abaco_test_counter": shell(
         'n=$_abaco_actor_state; [ "$n" = "{}" ] && n=0; echo "message $MSG found $n";'
