@@ -58,11 +58,20 @@ class Answer:
 
 @dataclass
 class Suite:
-    """The server as its users reach it; ``ids`` are the objects that the rows share, by name."""
+    """The server as its users reach it.
+
+    Attributes:
+        ids: The objects that the rows share, by name.
+        secrets: Parts of every token, nonce and secret value there was, long enough to be found.
+        refusals: The bodies of all refusals.
+
+    """
 
     server: Server
     case: str
     ids: dict[str, str] = field(default_factory=dict)
+    secrets: set[str] = field(default_factory=set)
+    refusals: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._pool = urllib3.PoolManager(retries=False, timeout=60, maxsize=16)
@@ -90,7 +99,9 @@ class Suite:
         """Send one request."""
         sent: dict[str, str] = {}
         if user is not None:
-            sent[f"X-Jwt-Assertion-{tenant}"] = make_token(user)
+            token = make_token(user)
+            self.secrets.add(token.rpartition(".")[2])
+            sent[f"X-Jwt-Assertion-{tenant}"] = token
         if json_body is not None:
             data, sent["Content-Type"] = json.dumps(json_body).encode(), "application/json"
         if form is not None:
@@ -98,6 +109,11 @@ class Suite:
             sent["Content-Type"] = "application/x-www-form-urlencoded"
         sent.update(headers or {})
         answer = self._pool.request(method, self.server.url + path, body=data, headers=sent)
+        if answer.status >= 400:
+            self.refusals.append(answer.data)
+        elif method == "POST" and path.endswith("/nonces"):
+            nonce = json.loads(answer.data)["result"]["id"]
+            self.secrets.add(nonce.rpartition("_")[2])
         return Answer(answer.status, answer.headers, answer.data)
 
     def get(self, path: str, **options: Any) -> Answer:
@@ -183,6 +199,7 @@ def a_suite(engine: Engine, case: str, directory: Path) -> Iterator[Suite]:
     settings = {
         **settings_for(engine),
         "general.tag": "suite",
+        "logs.level": "DEBUG",
         "web.case": case,
         "web.access_control": "jwt",
         "web.apim_public_key": PUBLIC_KEY,

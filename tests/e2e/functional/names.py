@@ -17,3 +17,6 @@ NO_ACTOR = "you do not have access to this actor"
 NO_TARGET = "ou do not have UPDATE access to the actor you want to associate with this alias"
 CYCLE = "this update would result in a cycle of linked actors"
 HALTED = "Issued force quit command for execution"
+
+#: value of a secret config
+SECRET = "my_secret_value_7f2c"

@@ -1,4 +1,4 @@
-"""Rows 46 to 56: search, tenants, links and webhooks, deleting it all.
+"""Rows 46 to 55: search, tenants, links and webhooks.
 
 The tests run in order and share objects; the numbers in their names are those of the rows.
 """
@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from tests.e2e.functional.names import CYCLE
-from tests.http.site import TENANT
 from tests.support.suite import ADMIN, LIMITED, SHARER, STAGING, Suite
 
 
@@ -208,15 +207,3 @@ def test_row_55_a_chain_cannot_be_closed(suite: Suite, length: int):
         last = linked(suite, last)
     refused = relink(suite, first, last)
     assert (refused.status, CYCLE in refused.refusal) == (400, True)
-
-
-@pytest.mark.parametrize(("user", "tenant"), [(ADMIN, TENANT), (LIMITED, TENANT), (ADMIN, STAGING)])
-def test_row_56_clean_up(suite: Suite, user: str, tenant: str):
-    who: dict[str, Any] = {"user": user, "tenant": tenant}
-    for actor in suite.get("/actors", **who).result:
-        assert suite.delete(f"/actors/{actor['id']}", **who).result is None
-
-    def left() -> Any:
-        return suite.get("/actors", **who).result
-
-    suite.until(lambda: not left(), "every actor to be gone", 30)
