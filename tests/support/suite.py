@@ -209,6 +209,8 @@ def a_suite(engine: Engine, case: str, directory: Path) -> Iterator[Suite]:
         "web.all_queues": "default, special",
         "spawner.host_queues": "default, special",
         "workers.autoscaling": "true",
+        # what the older system allows without asking
+        "workers.allow_privileged": "true",
     }
     with a_server(directory, settings) as server:
         yield Suite(server, case)
