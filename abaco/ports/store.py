@@ -37,6 +37,7 @@ from abaco.ports.intake import Intake
 from abaco.ports.outbox import Outbox
 from abaco.ports.search import SearchStore
 from abaco.ports.sharing import AliasStore, NonceStore, PermissionStore
+from abaco.ports.token_clients import TokenClientStore
 from abaco.ports.usage import UsageStore
 from abaco.ports.vault import SealedStore
 
@@ -442,8 +443,9 @@ class Stores:
     webhook_secrets: SealedStore
     usage: UsageStore
     audit: AuditStore
+    token_clients: TokenClientStore
 
     @property
     def sealed(self) -> tuple[SealedStore, ...]:
         """All that keep ciphertexts; a rotation of the keys goes through them."""
-        return (self.configs, self.webhook_secrets)
+        return (self.configs, self.webhook_secrets, self.token_clients)

@@ -22,6 +22,7 @@ from backends.stores.memory.output import MemoryInstance, MemoryLogs, MemoryResu
 from backends.stores.memory.search import MemorySearch
 from backends.stores.memory.sharing import MemoryAliases, MemoryNonces, MemoryPermissions
 from backends.stores.memory.state import State
+from backends.stores.memory.token_clients import MemoryTokenClients
 from backends.stores.memory.usage import MemoryUsage
 
 
@@ -55,4 +56,5 @@ def _make_stores(state: State, settings: Settings, blobs: BlobStore) -> Stores:
         webhook_secrets=MemoryWebhookSecrets(state),
         usage=MemoryUsage(state),
         audit=MemoryAudit(state),
+        token_clients=MemoryTokenClients(),
     )

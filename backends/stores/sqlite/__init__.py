@@ -27,6 +27,7 @@ from backends.stores.sqlite.nonces import SqliteNonces
 from backends.stores.sqlite.outbox import SqliteOutbox
 from backends.stores.sqlite.permissions import SqlitePermissions
 from backends.stores.sqlite.search import SqliteSearch
+from backends.stores.sqlite.token_clients import SqliteTokenClients
 from backends.stores.sqlite.usage import SqliteUsage
 from backends.stores.sqlite.webhook_secrets import SqliteWebhookSecrets
 from backends.stores.sqlite.workers import SqliteWorkers
@@ -76,4 +77,5 @@ def make_stores(database: Database, blobs: BlobStore, settings: Settings, clock:
         webhook_secrets=SqliteWebhookSecrets(database),
         usage=SqliteUsage(database),
         audit=SqliteAudit(database),
+        token_clients=SqliteTokenClients(database),
     )
