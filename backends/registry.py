@@ -33,6 +33,8 @@ DRIVERS: Mapping[str, str] = {
 TOKEN_PROVIDERS: Mapping[str, str] = {
     "local_jwt": "backends.tokens.local_jwt:open_tokens",
     "none": "backends.tokens.fixed:open_no_tokens",
+    "oauth2": "backends.tokens.oauth2:open_tokens",
+    "oauth_clients": "backends.tokens.oauth_clients:open_tokens",
     "static": "backends.tokens.fixed:open_static_tokens",
 }
 

@@ -13,7 +13,7 @@ RUN_CLAIM = "abaco"
 #: what names us as the issuer
 ISSUER = "abaco"
 
-#: seconds a token outlives the longest run it may be for. Source: runtime.md 5.2
+#: seconds a token outlives the longest run it may be for
 SPARE_S = 300
 
 _ON = frozenset({"true", "yes", "on", "1"})

@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from abaco.domain.actor import DEFAULT_QUEUE
 from abaco.settings.hosts import faults
 from abaco.settings.identity import IdentitySettings
+from abaco.settings.oauth import OauthSettings
 from abaco.settings.process import EngineSettings, GeneralSettings, LogsSettings, StoreSettings
 from abaco.settings.queues import share_out
 from abaco.settings.section import Section, fold_tenant
@@ -27,6 +28,7 @@ __all__ = [
     "GeneralSettings",
     "IdentitySettings",
     "LogsSettings",
+    "OauthSettings",
     "RuntimeSettings",
     "Section",
     "Settings",
@@ -50,6 +52,7 @@ class Settings(Section):
     identity: Annotated[IdentitySettings, Field(default_factory=IdentitySettings)]
     web: Annotated[WebSettings, Field(default_factory=WebSettings)]
     runtime: Annotated[RuntimeSettings, Field(default_factory=RuntimeSettings)]
+    oauth: Annotated[OauthSettings, Field(default_factory=OauthSettings)]
 
     @model_validator(mode="after")
     def _check_queues(self) -> Self:

@@ -322,10 +322,12 @@ class RuntimeSettings(Section):
         " message waits behind it; skip: it is passed over.",
     )
 
-    token_provider: Literal["local_jwt", "static", "none"] = Field(
+    token_provider: Literal["local_jwt", "oauth2", "oauth_clients", "static", "none"] = Field(
         "local_jwt",
         description="Where access tokens of executions come from. local_jwt: made here for each"
-        " execution, dead when it ends; static: a tenant's own from token_file; none: no tokens.",
+        " execution, dead when it ends; oauth2, oauth_clients: from an authorization server, for a"
+        " client registered for each worker, see [oauth]; static: a tenant's own from token_file;"
+        " none: no tokens.",
     )
     token_file: Path | None = Field(
         None,

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
-from pathlib import Path
 
 from abaco.config import Settings
 from abaco.domain.ids import WorkerId
-from abaco.errors import ConfigError, TokenRefusedError
+from abaco.errors import TokenRefusedError
 from abaco.ports.clock import Clock
 from abaco.ports.store import Stores
 from abaco.ports.token_provider import NO_TOKEN, Token, TokenProvider, TokenRequest
 from abaco.ports.vault import Vault
 from abaco.settings import fold_tenant
+from backends.tokens.files import read_by_tenant
 
 
 class NoTokens(TokenProvider):
@@ -78,35 +77,4 @@ async def open_static_tokens(
         ConfigError: It cannot be used.
 
     """
-    yield read_static_tokens(settings.runtime.token_file)
-
-
-def read_static_tokens(path: Path | None) -> StaticTokens:
-    """Read the file of provider static.
-
-    Raises:
-        ConfigError: It cannot be used; no part of its content is repeated.
-
-    """
-    if path is None:
-        raise ConfigError("runtime.token_file: token_provider static needs a file")
-    try:
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise ConfigError(f"runtime.token_file: others may read it; chmod 600 {path}")
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"runtime.token_file: {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"runtime.token_file: {path} is no text") from error
-    tokens = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        tenant, colon, value = (part.strip() for part in line.partition(":"))
-        if not line.strip() or tenant.startswith("#"):
-            continue
-        if not (tenant and colon and value) or fold_tenant(tenant) in tokens:
-            raise ConfigError(
-                f"runtime.token_file: line {number} of {path} is no 'tenant: token', or the tenant"
-                " has one already"
-            )
-        tokens[fold_tenant(tenant)] = value
-    return StaticTokens(tokens)
+    yield StaticTokens(read_by_tenant("runtime.token_file", settings.runtime.token_file))

@@ -31,6 +31,9 @@ MAX_VALID = timedelta(days=30)
 
 _ALGORITHM = "EdDSA"
 
+#: what others may see of a key
+_PUBLIC = ("kty", "crv", "x", "kid", "alg")
+
 #: what the token of a run may be used for: whatever its owner may do, or its actor alone
 _OWNER, _ACTOR = "owner", "actor"
 
@@ -108,16 +111,43 @@ class KeyFile:
 
     def _replace(self, keys: list[dict[str, Any]]) -> None:
         """Write all or nothing: a reader sees the old set or the new one."""
-        fresh = self._path.with_suffix(".new")
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump({"keys": keys}, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self._path)
+        _write(self._path, keys, 0o600)
+        self._publish(keys)
+
+    def _publish(self, keys: list[dict[str, Any]]) -> None:
+        """Write the public halves where others may read them."""
+        shown = [{name: key[name] for name in _PUBLIC if name in key} for key in keys]
+        _write(self.public_path, shown, 0o644)
+
+    @property
+    def public_path(self) -> Path:
+        """File of the public halves, for whoever is to verify what is signed here."""
+        return self._path.with_suffix(".public.json")
+
+    def publish(self) -> None:
+        """Write the public halves of the present keys.
+
+        Raises:
+            ConfigError: The files cannot be used.
+
+        """
+        try:
+            self._publish(self._load())
+        except OSError as error:
+            raise self._fault(error.strerror or str(error)) from error
 
     def _fault(self, reason: str) -> ConfigError:
         return ConfigError(f"general.data_dir: the keys of tokens in {self._path}: {reason}")
+
+
+def _write(path: Path, keys: list[dict[str, Any]], mode: int) -> None:
+    fresh = path.with_suffix(".new")
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump({"keys": keys}, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
 
 
 def _new_key(now: datetime) -> dict[str, Any]:

@@ -116,3 +116,28 @@ async def test_no_part_of_the_private_key_is_in_a_token(path):
     secret = json.loads(path.read_text())["keys"][0]["d"]
     assert secret not in token
     assert secret not in str(jwt.decode_complete(token, options={"verify_signature": False}))
+
+
+def test_the_public_halves_can_be_handed_out(path):
+    keys = opened(path)
+    keys.rotate(NOW)
+    shown = json.loads(keys.public_path.read_text())["keys"]
+    assert [key["kid"] for key in shown] == kids(path)
+    assert all(set(key) == {"kty", "crv", "x", "kid", "alg"} for key in shown)
+    assert keys.public_path.stat().st_mode & 0o777 == 0o644
+    assert keys.public_path.name == "token-keys.public.json"
+
+
+def test_they_are_written_again_when_they_are_lost(path):
+    keys = opened(path)
+    keys.public_path.unlink()
+    keys.publish()
+    assert [key["kid"] for key in json.loads(keys.public_path.read_text())["keys"]] == kids(path)
+
+
+def test_a_folder_they_cannot_be_written_to_is_told(path):
+    keys = opened(path)
+    keys.public_path.unlink()
+    keys.public_path.mkdir()
+    with pytest.raises(ConfigError, match="data_dir"):
+        keys.publish()
