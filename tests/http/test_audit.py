@@ -131,7 +131,7 @@ class TestRecords:
     def test_nonces_are_told_apart_and_not_told(self, site):
         actor_id = site.register()
         path = f"/actors/{actor_id}/nonces"
-        wanted = site.fields(level="UPDATE", max_uses=9)
+        wanted = site.fields(level="UPDATE", max_uses=-1)
         nonce = site.post(path, json_body=wanted).result["id"]
         body = {"user": "jane", "level": "READ"}
         by_nonce = f"/actors/{actor_id}/permissions?x-nonce={nonce}"
@@ -142,7 +142,7 @@ class TestRecords:
         assert nonce.rpartition("_")[2] not in reply.body.decode()
         created, granted, deleted = reply.result[1:]
         mark = fingerprint(nonce)
-        assert created["detail"] == {"nonce": mark, "level": "UPDATE", "max_uses": "9"}
+        assert created["detail"] == {"nonce": mark, "level": "UPDATE", "max_uses": "-1"}
         assert (granted["proof"], granted["user"]) == (f"nonce:{mark}", "testuser")
         assert (deleted["action"], deleted["detail"]) == ("nonce.delete", {"nonce": mark})
 

@@ -174,7 +174,7 @@ class TestRequests:
         assert self.count(snake, route="/actors", method="other", code="405") == before + 2
 
     def test_a_body_above_the_limit(self, make_site):
-        site = make_site(max_content_length=100)
+        site = make_site(max_body_length=100, max_content_length=100)
         before = self.count(site, route="too large", method="POST", code="413")
         assert site.post("/actors", body=b"x" * 200).status == 413
         assert self.count(site, route="too large", method="POST", code="413") == before + 1
