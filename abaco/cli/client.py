@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote, urlencode
 
 import click
@@ -20,6 +20,7 @@ CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 60.0
 
 EVENT_STREAM = "text/event-stream"
+BINARY_TYPE = "application/octet-stream"
 
 
 class ClientError(click.ClickException):
@@ -114,6 +115,44 @@ class AbacoClient:
         response = self._send(method, self._url(path, query), headers=sent, body=content)
         result = self._result(response)
         return result if as_sent else snake_keys(result)
+
+    def upload(
+        self,
+        path: Sequence[str],
+        body: IO[bytes],
+        size_bytes: int,
+        *,
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+    ) -> Any:
+        """Send a file as it is, piece by piece, and return the ``result`` of the answer.
+
+        Raises:
+            UnreachableError: Nobody answers.
+            ApiError: The answer is an error.
+
+        """
+        sent = {
+            **self._headers,
+            **headers,
+            "Content-Type": BINARY_TYPE,
+            "Content-Length": str(size_bytes),
+        }
+        response = self._send("POST", self._url(path, query), headers=sent, body=body)
+        return snake_keys(self._result(response))
+
+    def take(self, *path: str) -> bytes:
+        """Return the bytes a GET answers with instead of an envelope.
+
+        Raises:
+            UnreachableError: Nobody answers.
+            ApiError: The answer is an error.
+
+        """
+        response = self._send("GET", self._url(path, None), headers=self._headers)
+        if response.status >= 400:
+            self._result(response)
+        return response.data
 
     def events(
         self, path: Sequence[str], *, query: Mapping[str, str], headers: Mapping[str, str]

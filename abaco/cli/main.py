@@ -10,6 +10,7 @@ import click
 import abaco
 from abaco.cli.actors import actors
 from abaco.cli.admin import admin
+from abaco.cli.binary import results
 from abaco.cli.configs import configs
 from abaco.cli.doctor import doctor
 from abaco.cli.messages import executions, halt, logs, send
@@ -67,6 +68,7 @@ for _command in (
     executions,
     halt,
     logs,
+    results,
     search,
     state,
     workers,

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from abaco.cli.batches import send_batch
+from abaco.cli.binary import send_file
 from abaco.cli.client import ClientError
 from abaco.cli.follow import FINAL, follow_execution
 from abaco.cli.output import Columns, examples
@@ -32,7 +33,7 @@ _COLUMNS = Columns(
     spare=frozenset({"start_time"}),
 )
 
-_NOT_TEXT = "is not UTF-8 text; binary messages are not supported yet"
+_NOT_TEXT = "is not UTF-8 text; --file sends bytes as they are"
 
 
 def _parameters(
@@ -56,6 +57,7 @@ def _parameters(
         """abaco send hello --json '{"n": 3}' -p MODE=fast""",
         "abaco send hello --json @order.json -o json",
         "date | abaco send hello",
+        "abaco send hello --file picture.png",
         "abaco send hello --batch orders.jsonl --idempotency-key orders-7",
     )
 )
@@ -67,6 +69,12 @@ def _parameters(
     metavar="JSON|@FILE",
     callback=json_value,
     help="Send this JSON value instead of text.",
+)
+@click.option(
+    "--file",
+    "file",
+    metavar="FILE",
+    help="Send the bytes of FILE as a binary message; - is standard input.",
 )
 @click.option(
     "--param",
@@ -105,6 +113,7 @@ def send(
     text: str | None,
     *,
     json_body: JsonBody | None,
+    file: str | None,
     param: dict[str, str],
     wait: bool,
     timeout: float | None,
@@ -113,7 +122,7 @@ def send(
     batch: str | None,
     batch_size: int,
 ) -> None:
-    """Send a message to ACTOR: TEXT, a JSON value, or else what standard input holds.
+    """Send a message to ACTOR: TEXT, a JSON value, a file, or else what standard input holds.
 
     With --wait the log goes to standard output, and the command ends with 0 once the execution
     is COMPLETE. That says that the container ran and ended, not that its program was happy: an
@@ -126,17 +135,23 @@ def send(
     object with "message" is that message, and may have "environment", variables of its own.
     """
     if batch is not None:
-        if text is not None or json_body is not None or wait or exit_code:
+        has_message = any(each is not None for each in (text, json_body, file))
+        if has_message or wait or exit_code:
             raise click.UsageError("--batch goes with neither a message nor waiting")
         actor_id = session.find_actor_id(actor)
         send_batch(session, actor_id, batch, size=batch_size, query=param, key=idempotency_key)
         return
-    body = _message(text, json_body)
+    if file is not None and (text is not None or json_body is not None):
+        raise click.UsageError("send either --file or TEXT or --json, not several of them")
+    body = None if file is not None else _message(text, json_body)
     actor_id = session.find_actor_id(actor)
-    headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
-    answer = session.client.request(
-        "POST", [actor_id, "messages"], query=param, headers=headers, body=body
-    )
+    if file is not None:
+        answer = send_file(session, actor_id, file, query=param, key=idempotency_key)
+    else:
+        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+        answer = session.client.request(
+            "POST", [actor_id, "messages"], query=param, headers=headers, body=body
+        )
     execution_id = str(answer["execution_id"])
     if wait or exit_code:
         execution = _follow(session, actor, actor_id, execution_id, timeout_s=timeout)

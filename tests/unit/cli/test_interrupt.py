@@ -132,5 +132,5 @@ def test_standard_input_that_is_no_text_is_refused(stub, start):
     process.stdin.buffer.write(b"\xff\xfe")
     _, err = process.communicate(timeout=20)
     assert process.returncode == 2
-    assert "not UTF-8 text; binary messages are not supported yet" in err
+    assert "not UTF-8 text; --file sends bytes as they are" in err
     assert stub.asked == []
