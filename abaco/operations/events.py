@@ -13,8 +13,15 @@ from abaco.domain.ids import ExecutionId
 from abaco.domain.message import Message
 from abaco.domain.permission import WORLD, Level, effective_level
 from abaco.domain.webhook import HOPS_HEADER, WebhookPolicy, signed_headers
-from abaco.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
+from abaco.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidInputError,
+    NotFoundError,
+    ThrottledError,
+)
 from abaco.operations.access import NO_ACTOR_ACCESS, find_actor, has_level
+from abaco.operations.intake import room_of
 from abaco.operations.services import Services
 from abaco.ports.notices import Topic
 
@@ -57,8 +64,10 @@ async def deliver_link(services: Services, event: Event) -> str | None:
         if not await _may_be_told(services, event, target):
             raise ForbiddenError(NOT_ALLOWED)
         execution, message = _make(services, event, target)
-        await services.stores.outbox.deliver_link(event.key, execution, message)
-    except (NotFoundError, ConflictError, ForbiddenError) as error:
+        await services.stores.outbox.deliver_link(
+            event.key, execution, message, room=room_of(services, target)
+        )
+    except (NotFoundError, ConflictError, ForbiddenError, ThrottledError) as error:
         await services.stores.outbox.drop_link(event.key)
         return error.message
     services.notices.publish(Topic.MAILBOX, target.key)

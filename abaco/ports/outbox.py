@@ -24,6 +24,7 @@ from abaco.domain.actor import ActorKey
 from abaco.domain.event import Event, EventKey
 from abaco.domain.execution import Execution
 from abaco.domain.message import Message
+from abaco.ports.intake import ANY_ROOM, Room
 
 
 class Outbox(Protocol):
@@ -38,8 +39,10 @@ class Outbox(Protocol):
         """Return the actor's oldest event; None when it has none."""
 
     @abstractmethod
-    async def deliver_link(self, key: EventKey, execution: Execution, message: Message) -> bool:
-        """Submit the link message, as ``Mailbox.submit`` does, and end the leg, in one step.
+    async def deliver_link(
+        self, key: EventKey, execution: Execution, message: Message, *, room: Room = ANY_ROOM
+    ) -> bool:
+        """Submit the link message, as ``Intake.submit`` does, and end the leg, in one step.
 
         False, and nothing is submitted, when the leg is over or the event gone. Raises what
         ``submit`` raises; the leg waits on then.

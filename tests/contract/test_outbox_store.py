@@ -14,7 +14,8 @@ from abaco.domain.event import Event, EventType
 from abaco.domain.execution import HaltReason
 from abaco.domain.ids import ActorId
 from abaco.domain.worker import WorkerStatus
-from abaco.errors import ConflictError, NotFoundError
+from abaco.errors import ConflictError, NotFoundError, ThrottledError
+from abaco.ports.intake import Room
 from abaco.ports.store import Stores
 from backends.registry import find_stores
 from tests.support.records import (
@@ -250,6 +251,12 @@ async def test_a_refused_link_message_leaves_the_leg(stores: Stores) -> None:
     late = an_execution(leaving)
     with pytest.raises(ConflictError):
         await stores.outbox.deliver_link(event.key, late, a_message(late))
+    full = await insert_actor(stores)
+    await submit(stores, full)
+    more = an_execution(full)
+    with pytest.raises(ThrottledError):
+        await stores.outbox.deliver_link(event.key, more, a_message(more), room=Room(actor=1))
+    assert await stores.mailbox.count(full.key) == 1
     assert await head(stores, actor) == event
     assert await stores.outbox.drop_link(event.key)
     assert await stores.outbox.head(actor.key) is None

@@ -52,7 +52,7 @@ def _make_stores(state: State, settings: Settings, blobs: BlobStore) -> Stores:
         cron=MemoryCron(state),
         configs=MemoryConfigs(state),
         search=MemorySearch(state, settings.store.search_timeout_s),
-        outbox=MemoryOutbox(state, mailbox),
+        outbox=MemoryOutbox(state),
         webhook_secrets=MemoryWebhookSecrets(state),
         usage=MemoryUsage(state),
         audit=MemoryAudit(state),

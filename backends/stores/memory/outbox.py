@@ -10,20 +10,20 @@ from abaco.domain.actor import ActorKey
 from abaco.domain.event import Event, EventKey
 from abaco.domain.execution import Execution
 from abaco.domain.message import Message
+from abaco.ports.intake import ANY_ROOM, Room, Submission
 from abaco.ports.outbox import Outbox
-from abaco.ports.store import Mailbox
 from abaco.ports.vault import Sealed, SealedStore
 from backends.stores import event_rules
 from backends.stores.event_rules import parse_place, place_of
+from backends.stores.memory.intake import MemoryIntake
 from backends.stores.memory.state import State
 
 
 class MemoryOutbox(Outbox):
     """A dictionary of events per actor, in order."""
 
-    def __init__(self, state: State, mailbox: Mailbox) -> None:
+    def __init__(self, state: State) -> None:
         self._state = state
-        self._mailbox = mailbox
 
     def _find(self, key: EventKey) -> Event | None:
         return self._state.events.get(key.actor, {}).get(key.seq)
@@ -52,13 +52,17 @@ class MemoryOutbox(Outbox):
         secret = self._state.webhook_secrets.get(actor, "")
         return replace(next(iter(waiting.values())), webhook_secret=secret)
 
-    async def deliver_link(self, key: EventKey, execution: Execution, message: Message) -> bool:
+    async def deliver_link(
+        self, key: EventKey, execution: Execution, message: Message, *, room: Room = ANY_ROOM
+    ) -> bool:
         """Submit the link message and end the leg."""
         event = self._find(key)
         if event is None or not event.is_link_waiting:
             return False
         # waits for nothing, so nobody comes between
-        await self._mailbox.submit(execution, message)
+        await MemoryIntake(self._state).submit(
+            [Submission(execution, message)], now=message.enqueued_at, room=room
+        )
         self._put(key, event_rules.without_link(event, message.actor_id))
         return True
 

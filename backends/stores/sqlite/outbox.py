@@ -11,7 +11,7 @@ from abaco.domain.event import Event, EventKey
 from abaco.domain.execution import Execution
 from abaco.domain.ids import ActorId, Tenant
 from abaco.domain.message import Message
-from abaco.ports.intake import ANY_ROOM, Submission
+from abaco.ports.intake import ANY_ROOM, Room, Submission
 from abaco.ports.outbox import Outbox
 from backends.stores import event_rules, rules
 from backends.stores.sqlite.database import Database
@@ -43,11 +43,13 @@ class SqliteOutbox(Outbox):
         """Return the actor's oldest event."""
         return await self._database.read(_head, actor)
 
-    async def deliver_link(self, key: EventKey, execution: Execution, message: Message) -> bool:
+    async def deliver_link(
+        self, key: EventKey, execution: Execution, message: Message, *, room: Room = ANY_ROOM
+    ) -> bool:
         """Submit the link message and end the leg."""
         rules.check_fresh(execution, message)
         (row,) = to_rows([Submission(execution, message)])
-        return await self._database.write(_deliver_link, key, message.actor, row)
+        return await self._database.write(_deliver_link, key, message.actor, row, room)
 
     async def drop_link(self, key: EventKey) -> bool:
         """End the link's leg without a message."""
@@ -119,11 +121,12 @@ def _deliver_link(
     key: EventKey,
     target: ActorKey,
     row: Row,
+    room: Room,
 ) -> bool:
     if not _end_link(connection, key, target.id):
         return False
     # a refusal takes the leg's end back
-    put_batch(connection, target, [row], ANY_ROOM)
+    put_batch(connection, target, [row], room)
     return True
 
 

@@ -1,5 +1,7 @@
 """Events are given to linked actors only while somebody may."""
 
+from dataclasses import replace
+
 import pytest
 
 from abaco.domain.actor import ActorStatus
@@ -49,6 +51,24 @@ def waiting(run, services, actor):
 
 def test_who_may_execute_is_told(run, services, linked, target, tell):
     assert tell(linked) is None
+    assert waiting(run, services, target) == 1
+
+
+def test_a_full_mailbox_takes_no_more(run, services, linked, target, tell):
+    runtime = services.settings.runtime.model_copy(update={"max_mailbox": 1})
+    narrow = services.settings.model_copy(update={"runtime": runtime})
+    run(
+        services.stores.actors.set_status(
+            target.key, ActorStatus.ERROR, "", expect=set(ActorStatus)
+        )
+    )
+    assert tell(linked) is None
+    stores = services.stores
+    run(stores.actors.set_status(linked.key, ActorStatus.ERROR, "", expect=set(ActorStatus)))
+    event = run(stores.outbox.head(linked.key))
+    reason = run(deliver_link(replace(services, settings=narrow), event))
+    assert "wait" in reason
+    assert run(stores.outbox.head(linked.key)) is None
     assert waiting(run, services, target) == 1
 
 
