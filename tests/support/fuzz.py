@@ -23,6 +23,8 @@ SETTINGS = {
     "store.backend": "memory",
     "engine.driver": "scripted",
     "web.accept_nonce": "true",
+    # Without it a valid registration may be refused.
+    "workers.allow_privileged": "true",
     # So that a refusal of rights is none of a request that breaks the description.
     "web.modern_status": "true",
 }
