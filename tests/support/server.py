@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -20,10 +22,20 @@ import urllib3
 PATIENCE_S = 60.0
 
 
+#: below what the system hands out by itself, to listeners on port 0 and to every connection
+PORTS = range(15_000, 32_000)
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Find a port for a server that starts later, and again.
+
+    One that the system picks would be handed out to somebody else in between.
+    """
+    for port in random.sample(PORTS, 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError(f"no free port among 100 of {PORTS}")
 
 
 class ApiError(AssertionError):
