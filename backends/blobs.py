@@ -14,7 +14,7 @@ import threading
 from collections.abc import AsyncIterator, Collection, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from abaco.domain.ids import ExecutionId
@@ -31,6 +31,8 @@ THREADS = 4
 #: whatever user a container runs as may read its message
 _MODE = 0o444
 _UNFINISHED = ".part"
+#: by so much a file's time may lie before that of the clock: the kernel stamps files by its ticks
+COARSE = timedelta(milliseconds=50)
 
 
 class FileUpload(Upload):
@@ -118,7 +120,7 @@ class FileBlobs(BlobStore):
     def __init__(self, directory: Path, pool: Executor, opened_at: datetime) -> None:
         self._directory = directory
         self._pool = pool
-        self._opened_at = opened_at
+        self._opened_at = opened_at - COARSE
 
     async def begin(self, name: ExecutionId) -> Upload:
         """Make an empty file."""

@@ -104,6 +104,7 @@ async def test_the_next_start_clears_what_was_never_finished(directory: Path) ->
     directory.mkdir(parents=True)
     (directory / "dead.part").write_bytes(b"half")
     (directory / "whole").write_bytes(b"all")
+    os.utime(directory / "whole", (1e9, 1e9))
     async with open_blobs(directory, SystemClock()) as blobs:
         assert [each.name for each in directory.iterdir()] == ["whole"]
         # it may have a message, or not: whoever knows the messages decides
