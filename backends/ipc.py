@@ -199,10 +199,13 @@ def _let_go(making: asyncio.Future[Opened]) -> None:
 def _make(directory: Path, delivery: Delivery | None) -> Opened:
     _remove(directory)
     _make_directory(directory)
+    pipe = None
     try:
         pipe = None if delivery is None else _deliver(directory / _MESSAGE_NAME, delivery)
         return _make_socket(directory), pipe
     except BaseException:
+        if pipe is not None:
+            os.close(pipe)
         _remove(directory)
         raise
 
@@ -217,16 +220,16 @@ def _make_directory(directory: Path) -> None:
 
 
 def _make_socket(directory: Path) -> socket.socket:
-    results = socket.socket(
-        socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-    )
     descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        results.bind(f"/proc/self/fd/{descriptor}/{_SOCKET_NAME}")
-        (directory / _SOCKET_NAME).chmod(0o777)  # any user of a container may send
-    except BaseException:
-        results.close()
-        raise
+        kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        results = socket.socket(socket.AF_UNIX, kind)
+        try:
+            results.bind(f"/proc/self/fd/{descriptor}/{_SOCKET_NAME}")
+            (directory / _SOCKET_NAME).chmod(0o777)  # any user of a container may send
+        except BaseException:
+            results.close()
+            raise
     finally:
         os.close(descriptor)
     return results

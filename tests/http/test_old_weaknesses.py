@@ -421,7 +421,7 @@ class TestCorrectness:
         assert not [link for link in links if "None" in link]
 
     def test_c15_an_answer_is_json_however_early_it_is_refused(self, make_whole):
-        site = make_whole(max_content_length=1000)
+        site = make_whole(max_body_length=1000)
         reply = site.post(f"/actors/{site.register()}/messages", body=b"x" * 2000)
         assert (reply.status, "1000" in reply.error) == (413, True)
         assert site.get("/nowhere").status == 404
