@@ -300,6 +300,7 @@ class Attempt:
     async def _complete_log(self) -> life.Stimulus:
         await self._log_done.wait()
         await self._exchange.finish()
+        await self._exchange.collect()
         if note := self._exchange.note():
             await self._log.note(note)
         return life.LogCompleted()

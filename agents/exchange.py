@@ -22,6 +22,11 @@ _log = logging.getLogger(__name__)
 #: results on their way into the store; when so much waits the socket is not read, and so the
 #: program waits
 MAX_WAITING_BYTES = 4 * 1024 * 1024
+#: number of the first result that is a file; no program sends as many datagrams
+FIRST_FILE = 2**48
+#: refusals that are told one by one, and as much of a file's name
+MAX_REFUSALS = 10
+MAX_NAME = 100
 
 
 class Exchange:
@@ -49,8 +54,9 @@ class Exchange:
         self._has_all = False
         self._is_done = asyncio.Event()
         self._pushed = 0
-        #: sizes of results that were too large
-        self._refused_bytes: list[int] = []
+        self._refused_count = 0
+        #: why, of the first ones
+        self._refusals: list[str] = []
 
     async def open(self) -> tuple[Bind, ...]:
         """Make the files, before the container is.
@@ -76,7 +82,10 @@ class Exchange:
             path = kit.stores.blobs.path(self._execution.id)
             delivery = Delivery(path, as_pipe=runtime.binary_transport == "fifo")
         self._ipc = await kit.ipc.open(
-            place_of(self._execution), max_result_bytes=runtime.max_result_size, delivery=delivery
+            place_of(self._execution),
+            max_result_bytes=runtime.max_result_size,
+            delivery=delivery,
+            takes_files=runtime.large_results,
         )
         return self._ipc.binds
 
@@ -93,6 +102,24 @@ class Exchange:
         if self._ipc is not None:
             self._ipc.end()
             await self._is_done.wait()
+
+    async def collect(self) -> None:
+        """Store the files a container left that has ended, behind what it sent.
+
+        They are numbered from a number of their own on, because who takes an attempt over does not
+        know how many results were sent before, and may do this for the second time.
+        """
+        runtime = self._kit.settings.runtime
+        if self._message is not None and not runtime.large_results:
+            return
+        ipc = self._ipc or self._kit.ipc.adopt(place_of(self._execution))
+        limit = runtime.max_large_result
+        for number, name in enumerate(await ipc.list_left(), FIRST_FILE):
+            file = await ipc.read_left(name, max_bytes=limit)
+            if file.data is None:
+                self._refuse(f"file {name[:MAX_NAME]!r}: {file.fault}, the limit is {limit}")
+            else:
+                await self._push(number, [file.data])
 
     async def close(self) -> None:
         """Remove the files."""
@@ -111,19 +138,18 @@ class Exchange:
         report: dict[str, Any] = {}
         if self._message is None:
             report["AbacoResultsLost"] = True
-        if self._refused_bytes:
-            report["AbacoResultsRefused"] = len(self._refused_bytes)
+        if self._refused_count:
+            report["AbacoResultsRefused"] = self._refused_count
         return report
 
     def note(self) -> str:
-        """Return a line for the end of the log; empty when there is nothing to say."""
-        if not self._refused_bytes:
+        """Return lines for the end of the log; empty when there is nothing to say."""
+        if not self._refused_count:
             return ""
-        return (
-            f"\nABACO: {len(self._refused_bytes)} results were refused, the largest of"
-            f" {max(self._refused_bytes)} bytes; the limit is"
-            f" {self._kit.settings.runtime.max_result_size}\n"
-        )
+        lines = [f"ABACO: results refused: {self._refused_count}", *self._refusals]
+        if self._refused_count > len(self._refusals):
+            lines.append("...")
+        return "\n" + "\n".join(lines) + "\n"
 
     async def _read(self, ipc: Ipc) -> None:
         while batch := await ipc.receive():
@@ -140,11 +166,16 @@ class Exchange:
     def _accepts(self, datagram: Datagram) -> bool:
         if datagram.data:
             return True
-        self._refused_bytes.append(datagram.size_bytes)
-        RESULTS_REFUSED.inc()
-        size = datagram.size_bytes
-        _log.info("execution %s: a result of %d bytes is refused", self._key.id, size)
+        limit = self._kit.settings.runtime.max_result_size
+        self._refuse(f"it has {datagram.size_bytes} bytes, the limit is {limit}")
         return False
+
+    def _refuse(self, reason: str) -> None:
+        self._refused_count += 1
+        RESULTS_REFUSED.inc()
+        if len(self._refusals) < MAX_REFUSALS:
+            self._refusals.append(reason)
+            _log.info("execution %s: a result is refused, %s", self._key.id, reason)
 
     async def _write(self) -> None:
         while True:
@@ -156,15 +187,14 @@ class Exchange:
                 self._waiting.clear()
                 self._waiting_bytes = 0
                 self._changed.notify_all()
-            await self._push(batch)
+            await self._push(self._pushed, batch)
+            self._pushed += len(batch)
 
-    async def _push(self, batch: list[bytes]) -> None:
+    async def _push(self, first: int, batch: list[bytes]) -> None:
         lifetime = timedelta(seconds=self._kit.settings.runtime.results_ttl)
         expires_at = self._kit.clock.now() + lifetime
-        first = self._pushed
         await persist(
             lambda: self._kit.stores.results.push(self._key, first, batch, expires_at=expires_at)
         )
-        self._pushed += len(batch)
         RESULT_BYTES.inc(sum(map(len, batch)))
         self._kit.notices.publish(Topic.RESULT, self._key)

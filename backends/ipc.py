@@ -20,10 +20,11 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
-from abaco.domain.context import BINARY_DATA, RESULTS_SOCKET
+from abaco.domain.context import BINARY_DATA, RESULTS_DIRECTORY, RESULTS_SOCKET
 from abaco.errors import ConfigError, NotFoundError, StartFailedError, TooLargeError
 from abaco.ports.driver import Bind
-from abaco.ports.ipc import Datagram, Delivery, Ipc, IpcHost, Place
+from abaco.ports.ipc import Datagram, Delivery, Ipc, IpcHost, LeftFile, Place
+from backends.left_files import list_files, read_file, remove_tree
 
 #: files made or removed at the same time
 THREADS = 2
@@ -38,6 +39,7 @@ Opened = tuple[socket.socket, int | None]
 
 _SOCKET_NAME = "results.sock"
 _MESSAGE_NAME = "message"
+_LEFT_NAME = "results.d"
 
 
 class HostIpc(Ipc):
@@ -114,6 +116,20 @@ class HostIpc(Ipc):
         """Let ``receive`` end."""
         self._ended.set()
 
+    async def list_left(self) -> list[str]:
+        """List the directory for files."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, list_files, self._left)
+
+    async def read_left(self, name: str, *, max_bytes: int) -> LeftFile:
+        """Read a file of that directory."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, read_file, self._left, name, max_bytes)
+
+    @property
+    def _left(self) -> Path:
+        return self._directory / _LEFT_NAME
+
     def detach(self) -> None:
         """Close this process' ends."""
         results, self._results = self._results, None
@@ -142,11 +158,18 @@ class HostIpcs(IpcHost):
         self._root = root
         self._pool = pool
 
-    async def open(self, place: Place, *, max_result_bytes: int, delivery: Delivery | None) -> Ipc:
+    async def open(
+        self,
+        place: Place,
+        *,
+        max_result_bytes: int,
+        delivery: Delivery | None,
+        takes_files: bool = False,
+    ) -> Ipc:
         """Make directory, socket and message."""
         loop = asyncio.get_running_loop()
-        directory = self._root / place.worker / place.attempt
-        making = loop.run_in_executor(self._pool, _make, directory, delivery)
+        directory = self._directory(place)
+        making = loop.run_in_executor(self._pool, _make, directory, delivery, takes_files)
         try:
             # a thread cannot be cancelled, and what it has opened must be closed by somebody
             results, pipe = await asyncio.shield(making)
@@ -160,6 +183,8 @@ class HostIpcs(IpcHost):
         binds = [_bind(directory / _SOCKET_NAME, RESULTS_SOCKET)]
         if delivery is not None:
             binds.append(_bind(directory / _MESSAGE_NAME, BINARY_DATA))
+        if takes_files:
+            binds.append(_bind(directory / _LEFT_NAME, RESULTS_DIRECTORY, is_read_only=False))
         return HostIpc(
             directory,
             self._pool,
@@ -169,6 +194,10 @@ class HostIpcs(IpcHost):
             binds=tuple(binds),
         )
 
+    def adopt(self, place: Place) -> Ipc:
+        """Return the directory without a socket."""
+        return HostIpc(self._directory(place), self._pool)
+
     async def list_places(self) -> list[Place]:
         """List two levels of directories."""
         loop = asyncio.get_running_loop()
@@ -176,13 +205,16 @@ class HostIpcs(IpcHost):
 
     async def remove(self, places: list[Place]) -> None:
         """Remove directories."""
-        directories = [self._root / place.worker / place.attempt for place in places]
+        directories = [self._directory(place) for place in places]
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._pool, _remove, *directories)
 
+    def _directory(self, place: Place) -> Path:
+        return self._root / place.worker / place.attempt
 
-def _bind(path: Path, container_path: str) -> Bind:
-    return Bind(host_path=str(path), container_path=container_path)
+
+def _bind(path: Path, container_path: str, *, is_read_only: bool = True) -> Bind:
+    return Bind(host_path=str(path), container_path=container_path, is_read_only=is_read_only)
 
 
 def _let_go(making: asyncio.Future[Opened]) -> None:
@@ -196,12 +228,17 @@ def _let_go(making: asyncio.Future[Opened]) -> None:
 # Everything below runs in a thread.
 
 
-def _make(directory: Path, delivery: Delivery | None) -> Opened:
+def _make(directory: Path, delivery: Delivery | None, takes_files: bool) -> Opened:
     _remove(directory)
     _make_directory(directory)
     pipe = None
     try:
-        pipe = None if delivery is None else _deliver(directory / _MESSAGE_NAME, delivery)
+        if takes_files:
+            left = directory / _LEFT_NAME
+            left.mkdir()
+            left.chmod(0o777)  # any user of a container may leave files
+        if delivery is not None:
+            pipe = _deliver(directory / _MESSAGE_NAME, delivery)
         return _make_socket(directory), pipe
     except BaseException:
         if pipe is not None:
@@ -285,7 +322,7 @@ def _fill(pipe: int, source: Path, size: int) -> None:
 
 def _remove(*directories: Path) -> None:
     for directory in directories:
-        shutil.rmtree(directory, ignore_errors=True)
+        remove_tree(directory)
         with suppress(OSError):  # the worker has another attempt there
             directory.parent.rmdir()
 

@@ -27,6 +27,8 @@ CONTENT_TYPE_BINARY = "application/octet-stream"
 BINARY_DATA = "/_abaco_binary_data"
 #: where it sends its results, one to a datagram
 RESULTS_SOCKET = "/_abaco_results.sock"
+#: where it may leave files that become results when it ends
+RESULTS_DIRECTORY = "/_abaco_results.d"
 
 _RESERVED_PREFIXES = ("_abaco_", "_actor_configs")
 _RESERVED_NAMES = frozenset({"MSG", "x-nonce"})

@@ -39,6 +39,14 @@ class Datagram(NamedTuple):
     size_bytes: int
 
 
+class LeftFile(NamedTuple):
+    """A file the container left to become a result; ``data`` is None where ``fault`` says why."""
+
+    name: str
+    data: bytes | None
+    fault: str = ""
+
+
 class Ipc(Protocol):
     """The files of one attempt."""
 
@@ -58,6 +66,17 @@ class Ipc(Protocol):
         """Say that nothing more will be sent. Idempotent."""
 
     @abstractmethod
+    async def list_left(self) -> list[str]:
+        """Return the names of the files the container left as results, in order.
+
+        Ask when it has ended. Names that begin with a dot are none.
+        """
+
+    @abstractmethod
+    async def read_left(self, name: str, *, max_bytes: int) -> LeftFile:
+        """Read such a file. What is no plain file, or too large, is not read, and links neither."""
+
+    @abstractmethod
     def detach(self) -> None:
         """Let go of everything and leave the files for a later process. Idempotent."""
 
@@ -70,11 +89,27 @@ class IpcHost(Protocol):
     """Makes the files of attempts, and clears them up."""
 
     @abstractmethod
-    async def open(self, place: Place, *, max_result_bytes: int, delivery: Delivery | None) -> Ipc:
+    async def open(
+        self,
+        place: Place,
+        *,
+        max_result_bytes: int,
+        delivery: Delivery | None,
+        takes_files: bool = False,
+    ) -> Ipc:
         """Make the files of an attempt that is about to start; earlier ones there are removed.
+
+        With ``takes_files`` the container may leave files as results.
 
         Raises TooLargeError when a pipe cannot hold the message, NotFoundError when the message's
         file is not there.
+        """
+
+    @abstractmethod
+    def adopt(self, place: Place) -> Ipc:
+        """Return what is left of the files of an attempt that an earlier process started.
+
+        Nothing can be received any more; files may have been left.
         """
 
     @abstractmethod

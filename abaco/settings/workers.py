@@ -238,6 +238,17 @@ class RuntimeSettings(Section):
         description="Bytes of the largest result a container may send through its socket; larger"
         " ones are refused whole.",
     )
+    large_results: bool = Field(
+        False,
+        description="Give containers a directory /_abaco_results.d; each file in it becomes a"
+        " result when the container has ended. They can fill the disk that data_dir is on.",
+    )
+    max_large_result: int = Field(
+        16_777_216,
+        ge=1,
+        le=268_435_456,
+        description="Bytes of the largest such file; larger ones are refused whole.",
+    )
     binary_transport: Literal["file", "fifo"] = Field(
         "file",
         description="What a container finds at /_abaco_binary_data. file: a file to read, as often"

@@ -152,7 +152,7 @@ results.send(b"last")
     assert (first, every, last) == (b"first", bytes(range(256)), b"last")
     assert largest == b"x" * 131072
     log = server.logs(actor, done["id"])
-    assert log.startswith("Message too long\n\nABACO: 1 results were refused")
+    assert log.startswith("Message too long\n\nABACO: results refused: 1\nit has 131073 bytes")
     assert done["final_state"]["AbacoResultsRefused"] == 1
 
 
@@ -225,6 +225,30 @@ results.send(hashlib.sha256(open(name, "rb").read()).hexdigest().encode())
         (digest,) = other.results(actor, execution)
         assert digest.decode() == hashlib.sha256(text.encode()).hexdigest()
         until_clean(other)
+
+
+def test_files_become_results_when_the_program_has_ended(engine: Engine, tmp_path: Path) -> None:
+    settings = {**settings_for(engine), "runtime.large_results": "true"}
+    script = """
+results.send(b"sent")
+for name in ("b", "a"):
+    with open(f"/_abaco_results.d/.{name}", "wb") as file:
+        file.write(name.encode() * 5_000_000)
+    os.rename(f"/_abaco_results.d/.{name}", f"/_abaco_results.d/{name}")
+open("/_abaco_results.d/.unfinished", "w").write("x")
+os.symlink("/etc/passwd", "/_abaco_results.d/link")
+os.makedirs("/_abaco_results.d/directory/below")
+"""
+    with a_server(tmp_path, settings) as server:
+        for image in (PYTHON, "abaco_test_pyuser"):
+            actor = server.register(image, default_environment={"SCRIPT": SEND + script})
+            execution = server.send(actor, "x")
+            done = server.until_final(actor, execution)
+            assert done["exit_code"] == 0, server.logs(actor, execution)
+            found = list(server.results(actor, execution))
+            assert found == [b"sent", b"a" * 5_000_000, b"b" * 5_000_000]
+            assert done["final_state"]["AbacoResultsRefused"] == 2
+            until_clean(server)
 
 
 def test_uploads_do_not_hold_up_others(server: Server) -> None:

@@ -104,7 +104,7 @@ async def test_a_result_above_the_limit_is_noted_at_the_end_of_the_log() -> None
         done = await house.final(key)
         assert [each async for each in results_of(house, key)] == [b"fits", b"fits too"]
         log = (await house.log(key)).decode()
-        assert log.startswith("printed\nABACO: 2 results were refused")
+        assert log.startswith("printed\nABACO: results refused: 2\n")
         assert "3000 bytes" in log
         assert "1000" in log
         assert done.outcome is not None
@@ -344,3 +344,84 @@ async def test_a_message_that_may_have_been_stored_keeps_its_file() -> None:
             await upload(house, actor, b"x")
         (execution,) = await house.stores.executions.list_executions(actor.key)
         assert blob_of(house, execution.key).exists()
+
+
+def left_of(house: House, key: ExecutionKey) -> tuple[str, Path]:
+    """The container of an execution, and the directory where it may leave results."""
+    (container,) = house.engine.of_execution(key.id)
+    (path,) = [
+        bind.host_path
+        for bind in container.context.binds
+        if bind.container_path == "/_abaco_results.d"
+    ]
+    return container.id, Path(path)
+
+
+async def test_left_files_become_results_behind_what_was_sent() -> None:
+    engine = an_engine(Act(results=[b"sent"], until_stopped=True))
+    settings = with_runtime(large_results=True, max_large_result=1_000_000)
+    async with a_house(engine, settings) as house:
+        key = await house.post(await house.register())
+        await house.running(key)
+        container, left = left_of(house, key)
+        (left / "2").write_bytes(b"b" * 1_000_000)
+        (left / "1").write_bytes(b"a" * 500_000)
+        (left / "3").write_bytes(b"c" * 1_000_001)
+        (left / "4").symlink_to("/etc/passwd")
+        house.engine.finish(container)
+        done = await house.final(key)
+        expected = [b"sent", b"a" * 500_000, b"b" * 1_000_000]
+        assert [each async for each in results_of(house, key)] == expected
+        assert done.outcome is not None
+        assert done.outcome.final_state is not None
+        assert done.outcome.final_state["AbacoResultsRefused"] == 2
+        log = (await house.log(key)).decode()
+        assert "file '3': it has 1000001 bytes, the limit is 1000000" in log
+        assert "file '4'" in log
+        assert "root:" not in log
+        await no_files(house)
+
+
+async def test_left_files_survive_the_server_and_come_once() -> None:
+    engine = an_engine(Act(results=[b"sent"], until_stopped=True))
+    fault = Fault("finalize", When.BEFORE, store_away, times=2)
+    async with a_house(
+        engine, with_runtime(large_results=True), wrap_stores=faulty_stores(fault)
+    ) as house:
+        key = await house.post(await house.register())
+        await house.running(key)
+        await house.crash()
+        container, left = left_of(house, key)
+        (left / "file").write_bytes(b"left")
+        house.engine.finish(container)
+        await house.start()
+
+        async def is_pushed() -> bool:
+            return fault.struck > 0
+
+        await house.until(is_pushed)
+        await house.crash()  # after the push, before the outcome is written
+        await house.start()
+        await house.final(key)
+        assert [each async for each in results_of(house, key)] == [b"sent", b"left"]
+        await no_files(house)
+
+
+async def test_without_the_option_there_is_no_directory() -> None:
+    async with a_house(an_engine(Act(until_stopped=True))) as house:
+        key = await house.post(await house.register())
+        await house.running(key)
+        (container,) = house.engine.of_execution(key.id)
+        paths = {bind.container_path for bind in container.context.binds}
+        assert paths == {"/_abaco_results.sock"}
+
+
+async def test_refusals_beyond_the_first_are_counted_only() -> None:
+    act = Act(results=[b"x" * 2000] * 50)
+    async with a_house(an_engine(act), with_runtime(max_result_size=1000)) as house:
+        key = await house.post(await house.register())
+        await house.final(key)
+        log = (await house.log(key)).decode()
+        assert "results refused: 50" in log
+        assert log.count("it has 2000 bytes") == 10
+        assert log.endswith("...\n")

@@ -244,6 +244,8 @@ async def test_cancelled_in_mid_opening_nothing_stays_open(tmp_path: Path) -> No
             opening.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await opening
+        for _ in range(4):  # the threads work in order; what was begun is done then
+            await host.list_places()
         await asyncio.sleep(0.2)
         assert descriptors() <= before + 1
 
@@ -273,3 +275,80 @@ async def test_files_of_nobody_are_gone_at_the_end() -> None:
 def test_a_place_names_worker_execution_and_attempt() -> None:
     execution = an_execution(an_actor(), id="e1", worker_id="w1", attempt=3)
     assert place_of(execution) == Place("w1", "e1.3")
+
+
+async def with_files(host: IpcHost) -> tuple[Ipc, Path]:
+    ipc = await host.open(PLACE, max_result_bytes=LIMIT, delivery=None, takes_files=True)
+    bind = ipc.binds[1]
+    assert (bind.container_path, bind.is_read_only) == ("/_abaco_results.d", False)
+    return ipc, Path(bind.host_path)
+
+
+async def test_left_files_are_read_by_name(host: IpcHost) -> None:
+    ipc, left = await with_files(host)
+    assert left.stat().st_mode & 0o777 == 0o777
+    assert await ipc.list_left() == []
+    for name in ("b", "a", ".unfinished"):
+        (left / name).write_text(name * 3)
+    assert await ipc.list_left() == ["a", "b"]
+    assert await ipc.read_left("a", max_bytes=3) == ("a", b"aaa", "")
+    await ipc.close()
+    assert not left.exists()
+
+
+async def test_what_is_no_plain_file_is_not_read(host: IpcHost, tmp_path: Path) -> None:
+    ipc, left = await with_files(host)
+    (tmp_path / "secret").write_text("of the host")
+    (left / "link").symlink_to(tmp_path / "secret")
+    (left / "directory").mkdir()
+    os.mkfifo(left / "pipe")
+    (left / "empty").touch()
+    (left / "large").write_bytes(b"x" * 1001)
+    with socket.socket(socket.AF_UNIX) as listener:
+        descriptor = os.open(left, os.O_PATH)
+        listener.bind(f"/proc/self/fd/{descriptor}/socket")
+        os.close(descriptor)
+    names = await ipc.list_left()
+    assert len(names) == 6
+    for name in [*names, "vanished"]:
+        file = await asyncio.wait_for(ipc.read_left(name, max_bytes=1000), 5)
+        assert file.data is None
+        assert file.fault
+    await ipc.close()
+    assert not left.exists()
+    assert (tmp_path / "secret").read_text() == "of the host"
+
+
+async def test_directories_nested_beyond_any_path_are_removed(host: IpcHost) -> None:
+    ipc, left = await with_files(host)
+    (left / "escape").symlink_to("/")
+    await asyncio.to_thread(nest, left, 3000)
+    await ipc.close()
+    assert await host.list_places() == []
+    assert Path("/proc").exists()
+
+
+def nest(top: Path, depth: int) -> None:
+    """Make directories in each other, as a program can that walks along."""
+    parent = os.open(top, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("down", dir_fd=parent)
+        child = os.open("down", os.O_RDONLY, dir_fd=parent)
+        os.close(parent)
+        parent = child
+    os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=parent))
+    os.close(parent)
+
+
+async def test_what_an_earlier_process_left_can_be_taken_over(host: IpcHost) -> None:
+    ipc, left = await with_files(host)
+    (left / "a").write_text("later")
+    ipc.detach()
+    found = host.adopt(PLACE)
+    assert found.binds == ()
+    assert await found.receive() == []
+    assert await found.list_left() == ["a"]
+    assert (await found.read_left("a", max_bytes=10)).data == b"later"
+    await found.close()
+    assert await host.list_places() == []
+    assert await host.adopt(Place("never", "there.1")).list_left() == []
