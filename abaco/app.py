@@ -98,7 +98,10 @@ class App:
         stores = await self._stack.enter_async_context(open_stores(settings, self._clock))
         epoch = await self._acquire(stores, instance_id)
         ipc_root = settings.general.data_dir / "ipc" if is_lasting else None
-        ipc = await self._stack.enter_async_context(open_ipc(ipc_root))
+        left_root = settings.runtime.large_results_dir
+        if left_root is not None:  # a name of ours alone: what is not known in there is removed
+            left_root /= f"abaco-{instance_id}"
+        ipc = await self._stack.enter_async_context(open_ipc(ipc_root, left_root))
         opened = await self._stack.enter_async_context(open_driver(settings, instance_id))
         self.services = Services(
             settings=settings,

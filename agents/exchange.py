@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 MAX_WAITING_BYTES = 4 * 1024 * 1024
 #: number of the first result that is a file; no program sends as many datagrams
 FIRST_FILE = 2**48
+#: files of an execution that become results; each costs a transaction
+MAX_FILES = 1000
 #: refusals that are told one by one, and as much of a file's name
 MAX_REFUSALS = 10
 MAX_NAME = 100
@@ -113,13 +115,17 @@ class Exchange:
         if self._message is not None and not runtime.large_results:
             return
         ipc = self._ipc or self._kit.ipc.adopt(place_of(self._execution))
-        limit = runtime.max_large_result
-        for number, name in enumerate(await ipc.list_left(), FIRST_FILE):
-            file = await ipc.read_left(name, max_bytes=limit)
+        names, total = await ipc.list_left(limit=MAX_FILES)
+        room = runtime.max_large_results
+        for number, name in enumerate(names, FIRST_FILE):
+            file = await ipc.read_left(name, max_bytes=min(room, runtime.max_large_result))
             if file.data is None:
-                self._refuse(f"file {name[:MAX_NAME]!r}: {file.fault}, the limit is {limit}")
+                self._refuse(f"file {name[:MAX_NAME]!r}: {file.fault}")
             else:
+                room -= len(file.data)
                 await self._push(number, [file.data])
+        if total > len(names):
+            self._refuse(f"{total} files were left, the limit is {MAX_FILES}", total - len(names))
 
     async def close(self) -> None:
         """Remove the files."""
@@ -170,9 +176,9 @@ class Exchange:
         self._refuse(f"it has {datagram.size_bytes} bytes, the limit is {limit}")
         return False
 
-    def _refuse(self, reason: str) -> None:
-        self._refused_count += 1
-        RESULTS_REFUSED.inc()
+    def _refuse(self, reason: str, count: int = 1) -> None:
+        self._refused_count += count
+        RESULTS_REFUSED.inc(count)
         if len(self._refusals) < MAX_REFUSALS:
             self._refusals.append(reason)
             _log.info("execution %s: a result is refused, %s", self._key.id, reason)

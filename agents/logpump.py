@@ -61,8 +61,12 @@ class LogPump:
             raise failure
 
     async def note(self, text: str) -> None:
-        """Add a line of ours behind the output; after ``run`` only."""
-        await self._append(text.encode())
+        """Add a line of ours behind the output, once; after ``run`` only."""
+        data = text.encode()
+        begin = max(0, self._offset - len(data))
+        stored = await persist(lambda: self._kit.stores.logs.read(self._key, begin))
+        if stored.data != data:  # or else an earlier process came as far as this
+            await self._append(data)
 
     async def _write_all(self) -> None:
         is_open = True

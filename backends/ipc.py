@@ -23,7 +23,7 @@ from pathlib import Path
 from abaco.domain.context import BINARY_DATA, RESULTS_DIRECTORY, RESULTS_SOCKET
 from abaco.errors import ConfigError, NotFoundError, StartFailedError, TooLargeError
 from abaco.ports.driver import Bind
-from abaco.ports.ipc import Datagram, Delivery, Ipc, IpcHost, LeftFile, Place
+from abaco.ports.ipc import Datagram, Delivery, Ipc, IpcHost, LeftFile, LeftNames, Place
 from backends.left_files import list_files, read_file, remove_tree
 
 #: files made or removed at the same time
@@ -47,6 +47,7 @@ class HostIpc(Ipc):
 
     Args:
         directory: Where the files are.
+        left: Where the container may leave files as results.
         pool: Threads for files.
         results: Bound; None when the container of an earlier process is taken over.
         pipe: This process' end of the message's pipe, kept open so that it does not end.
@@ -56,6 +57,7 @@ class HostIpc(Ipc):
     def __init__(
         self,
         directory: Path,
+        left: Path,
         pool: Executor,
         *,
         results: socket.socket | None = None,
@@ -65,6 +67,7 @@ class HostIpc(Ipc):
     ) -> None:
         self.binds = binds
         self._directory = directory
+        self._left = left
         self._pool = pool
         self._results = results
         self._buffer = bytearray(max_result_bytes)
@@ -116,19 +119,15 @@ class HostIpc(Ipc):
         """Let ``receive`` end."""
         self._ended.set()
 
-    async def list_left(self) -> list[str]:
+    async def list_left(self, *, limit: int) -> LeftNames:
         """List the directory for files."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, list_files, self._left)
+        return await loop.run_in_executor(self._pool, list_files, self._left, limit)
 
     async def read_left(self, name: str, *, max_bytes: int) -> LeftFile:
         """Read a file of that directory."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, read_file, self._left, name, max_bytes)
-
-    @property
-    def _left(self) -> Path:
-        return self._directory / _LEFT_NAME
 
     def detach(self) -> None:
         """Close this process' ends."""
@@ -140,9 +139,10 @@ class HostIpc(Ipc):
             os.close(pipe)
 
     async def close(self) -> None:
-        """Close this process' ends and remove the directory."""
+        """Close this process' ends and remove the directories."""
         self.detach()
-        await asyncio.get_running_loop().run_in_executor(self._pool, _remove, self._directory)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._pool, _remove, self._left, self._directory)
 
 
 class HostIpcs(IpcHost):
@@ -150,13 +150,19 @@ class HostIpcs(IpcHost):
 
     Args:
         root: Exists.
-        pool: Threads for files.
+        left_root: For what containers leave; None for within each attempt's directory.
+        pool: Threads that make files.
+        left_pool: Threads that read and remove what containers left, however long that takes.
 
     """
 
-    def __init__(self, root: Path, pool: Executor) -> None:
+    def __init__(
+        self, root: Path, left_root: Path | None, pool: Executor, left_pool: Executor
+    ) -> None:
         self._root = root
+        self._left_root = left_root
         self._pool = pool
+        self._left_pool = left_pool
 
     async def open(
         self,
@@ -169,7 +175,9 @@ class HostIpcs(IpcHost):
         """Make directory, socket and message."""
         loop = asyncio.get_running_loop()
         directory = self._directory(place)
-        making = loop.run_in_executor(self._pool, _make, directory, delivery, takes_files)
+        left = self._left(place)
+        wanted = left if takes_files else None
+        making = loop.run_in_executor(self._pool, _make, directory, delivery, wanted)
         try:
             # a thread cannot be cancelled, and what it has opened must be closed by somebody
             results, pipe = await asyncio.shield(making)
@@ -184,10 +192,11 @@ class HostIpcs(IpcHost):
         if delivery is not None:
             binds.append(_bind(directory / _MESSAGE_NAME, BINARY_DATA))
         if takes_files:
-            binds.append(_bind(directory / _LEFT_NAME, RESULTS_DIRECTORY, is_read_only=False))
+            binds.append(_bind(left, RESULTS_DIRECTORY, is_read_only=False))
         return HostIpc(
             directory,
-            self._pool,
+            left,
+            self._left_pool if takes_files else self._pool,
             results=results,
             max_result_bytes=max_result_bytes,
             pipe=pipe,
@@ -196,21 +205,27 @@ class HostIpcs(IpcHost):
 
     def adopt(self, place: Place) -> Ipc:
         """Return the directory without a socket."""
-        return HostIpc(self._directory(place), self._pool)
+        return HostIpc(self._directory(place), self._left(place), self._left_pool)
 
     async def list_places(self) -> list[Place]:
         """List two levels of directories."""
+        roots = [root for root in (self._root, self._left_root) if root is not None]
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, _list, self._root)
+        return await loop.run_in_executor(self._pool, _list, *roots)
 
     async def remove(self, places: list[Place]) -> None:
         """Remove directories."""
-        directories = [self._directory(place) for place in places]
+        directories = [each(place) for place in places for each in (self._left, self._directory)]
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._pool, _remove, *directories)
+        await loop.run_in_executor(self._left_pool, _remove, *directories)
 
     def _directory(self, place: Place) -> Path:
         return self._root / place.worker / place.attempt
+
+    def _left(self, place: Place) -> Path:
+        if self._left_root is None:
+            return self._directory(place) / _LEFT_NAME
+        return self._left_root / place.worker / place.attempt
 
 
 def _bind(path: Path, container_path: str, *, is_read_only: bool = True) -> Bind:
@@ -228,14 +243,14 @@ def _let_go(making: asyncio.Future[Opened]) -> None:
 # Everything below runs in a thread.
 
 
-def _make(directory: Path, delivery: Delivery | None, takes_files: bool) -> Opened:
-    _remove(directory)
+def _make(directory: Path, delivery: Delivery | None, left: Path | None) -> Opened:
+    stale = [directory] if left is None else [left, directory]
+    _remove(*stale)
     _make_directory(directory)
     pipe = None
     try:
-        if takes_files:
-            left = directory / _LEFT_NAME
-            left.mkdir()
+        if left is not None:
+            _make_directory(left)
             left.chmod(0o777)  # any user of a container may leave files
         if delivery is not None:
             pipe = _deliver(directory / _MESSAGE_NAME, delivery)
@@ -243,7 +258,7 @@ def _make(directory: Path, delivery: Delivery | None, takes_files: bool) -> Open
     except BaseException:
         if pipe is not None:
             os.close(pipe)
-        _remove(directory)
+        _remove(*stale)
         raise
 
 
@@ -327,12 +342,14 @@ def _remove(*directories: Path) -> None:
             directory.parent.rmdir()
 
 
-def _list(root: Path) -> list[Place]:
-    return [
+def _list(*roots: Path) -> list[Place]:
+    found = {
         Place(worker.name, attempt.name)
+        for root in roots
         for worker in _directories(root)
         for attempt in _directories(worker)
-    ]
+    }
+    return list(found)
 
 
 def _directories(path: Path) -> Iterable[Path]:
@@ -342,18 +359,27 @@ def _directories(path: Path) -> Iterable[Path]:
 
 
 @asynccontextmanager
-async def open_ipc(root: Path | None) -> AsyncIterator[IpcHost]:
-    """Open the directory for the files of attempts, making it if need be.
+async def open_ipc(root: Path | None, left_root: Path | None = None) -> AsyncIterator[IpcHost]:
+    """Open the directories for the files of attempts, making them if need be.
 
     Args:
         root: None for one that nothing outlives.
+        left_root: For what containers leave; None for below ``root``.
 
     Raises:
-        ConfigError: It cannot be made.
+        ConfigError: One cannot be made.
 
     """
-    with ThreadPoolExecutor(THREADS, "abaco-ipc") as pool, _rooted(root) as path:
-        yield HostIpcs(path, pool)
+    with (
+        ThreadPoolExecutor(THREADS, "abaco-ipc") as pool,
+        ThreadPoolExecutor(THREADS, "abaco-left") as left_pool,
+        _rooted(root) as path,
+    ):
+        if left_root is not None:  # above it is a file system that must be there
+            _make_root(left_root, "runtime.large_results_dir", parents=False)
+        yield HostIpcs(path, left_root, pool, left_pool)
+        if root is None and left_root is not None:
+            remove_tree(left_root)
 
 
 @contextmanager
@@ -362,11 +388,14 @@ def _rooted(root: Path | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="abaco-ipc-") as scratch:
             yield Path(scratch)
         return
+    _make_root(root, "general.data_dir")
+    yield root
+
+
+def _make_root(root: Path, key: str, *, parents: bool = True) -> None:
     try:
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        root.mkdir(mode=0o700, parents=parents, exist_ok=True)
     except OSError as error:
         raise ConfigError(
-            f"general.data_dir: {root} cannot be used ({error.strerror}); name a directory this"
-            " user may write"
+            f"{key}: {root} cannot be used ({error.strerror}); name a directory this user may write"
         ) from error
-    yield root

@@ -39,6 +39,13 @@ class Datagram(NamedTuple):
     size_bytes: int
 
 
+class LeftNames(NamedTuple):
+    """The first names of the files the container left, in order; ``total`` counts all."""
+
+    names: list[str]
+    total: int
+
+
 class LeftFile(NamedTuple):
     """A file the container left to become a result; ``data`` is None where ``fault`` says why."""
 
@@ -66,10 +73,11 @@ class Ipc(Protocol):
         """Say that nothing more will be sent. Idempotent."""
 
     @abstractmethod
-    async def list_left(self) -> list[str]:
+    async def list_left(self, *, limit: int) -> LeftNames:
         """Return the names of the files the container left as results, in order.
 
-        Ask when it has ended. Names that begin with a dot are none.
+        Ask when it has ended: the answer is the same then as often as you ask. Names that begin
+        with a dot are none.
         """
 
     @abstractmethod

@@ -241,13 +241,25 @@ class RuntimeSettings(Section):
     large_results: bool = Field(
         False,
         description="Give containers a directory /_abaco_results.d; each file in it becomes a"
-        " result when the container has ended. They can fill the disk that data_dir is on.",
+        " result when the container has ended, up to 1000 of them. Until then nothing keeps a"
+        " container from filling the disk they are on.",
+    )
+    large_results_dir: Path | None = Field(
+        None,
+        description="Where these directories are: a directory that is there, on a file system of"
+        " its own, so that nothing else fails when that is full. Without it <data_dir>/ipc.",
     )
     max_large_result: int = Field(
         16_777_216,
         ge=1,
         le=268_435_456,
         description="Bytes of the largest such file; larger ones are refused whole.",
+    )
+    max_large_results: int = Field(
+        268_435_456,
+        ge=1,
+        description="Bytes of all such files of one execution; those that would go beyond are"
+        " refused whole.",
     )
     binary_transport: Literal["file", "fifo"] = Field(
         "file",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -249,6 +250,47 @@ os.makedirs("/_abaco_results.d/directory/below")
             assert found == [b"sent", b"a" * 5_000_000, b"b" * 5_000_000]
             assert done["final_state"]["AbacoResultsRefused"] == 2
             until_clean(server)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
+    subprocess.run(mount, check=True)
+    yield disk
+    # the engine may hold a container's copy of it a moment longer
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_a_container_that_fills_the_disk_of_its_results(
+    engine: Engine, tmp_path: Path, small_disk: Path
+) -> None:
+    script = """
+with open("/_abaco_results.d/large", "wb", buffering=0) as file:
+    try:
+        while True:
+            file.write(b"x" * 65536)
+    except OSError as error:
+        print(error.strerror, flush=True)
+time.sleep(1)
+"""
+    settings = {**settings_for(engine), "runtime.large_results": "true"}
+    with a_server(tmp_path, {**settings, "runtime.large_results_dir": str(small_disk)}) as server:
+        actor = server.register(
+            PYTHON, default_environment={"SCRIPT": SEND + script}, max_workers=1
+        )
+        for _ in range(2):  # there is room again
+            execution = server.send(actor, "x")
+            server.until_status(actor, execution, "RUNNING", "COMPLETE")
+            other = server.send(actor, "accepted, and recorded, all the same")
+            for each in (execution, other):
+                assert server.until_final(actor, each)["exit_code"] == 0
+                assert server.logs(actor, each) == "No space left on device\n"
+                (result,) = server.results(actor, each)
+                assert 3_000_000 < len(result) <= 4 << 20
+        until_clean(server)
+        server.until(lambda: not list(small_disk.glob("*/*")), "an empty disk")
 
 
 def test_uploads_do_not_hold_up_others(server: Server) -> None:

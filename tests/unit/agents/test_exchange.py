@@ -393,6 +393,7 @@ async def test_left_files_survive_the_server_and_come_once() -> None:
         await house.crash()
         container, left = left_of(house, key)
         (left / "file").write_bytes(b"left")
+        (left / "link").symlink_to("file")
         house.engine.finish(container)
         await house.start()
 
@@ -402,9 +403,49 @@ async def test_left_files_survive_the_server_and_come_once() -> None:
         await house.until(is_pushed)
         await house.crash()  # after the push, before the outcome is written
         await house.start()
-        await house.final(key)
+        done = await house.final(key)
         assert [each async for each in results_of(house, key)] == [b"sent", b"left"]
+        assert (await house.log(key)).decode().count("results refused") == 1
+        assert done.outcome is not None
+        assert done.outcome.final_state is not None
+        assert done.outcome.final_state["AbacoResultsRefused"] == 1
         await no_files(house)
+
+
+async def test_left_files_have_a_limit_together() -> None:
+    engine = an_engine(Act(until_stopped=True))
+    settings = with_runtime(large_results=True, max_large_result=500, max_large_results=1000)
+    async with a_house(engine, settings) as house:
+        key = await house.post(await house.register())
+        await house.running(key)
+        container, left = left_of(house, key)
+        for name, size in {"a": 500, "b": 499, "c": 2, "d": 1, "e": 1}.items():
+            (left / name).write_bytes(name.encode() * size)
+        house.engine.finish(container)
+        await house.final(key)
+        expected = [b"a" * 500, b"b" * 499, b"d"]
+        assert [each async for each in results_of(house, key)] == expected
+        log = (await house.log(key)).decode()
+        assert "file 'c': it has 2 bytes, the limit is 1\n" in log
+        assert "file 'e': it has 1 bytes, the limit is 0\n" in log
+
+
+async def test_more_files_than_anybody_wants() -> None:
+    engine = an_engine(Act(until_stopped=True))
+    async with a_house(engine, with_runtime(large_results=True)) as house:
+        key = await house.post(await house.register())
+        await house.running(key)
+        container, left = left_of(house, key)
+        for number in range(1005):
+            (left / f"{number:04}").write_bytes(b"%d" % number)
+        house.engine.finish(container)
+        done = await house.final(key)
+        found = [each async for each in results_of(house, key)]
+        assert found == [b"%d" % number for number in range(1000)]
+        assert "1005 files were left, the limit is 1000" in (await house.log(key)).decode()
+        assert done.outcome is not None
+        assert done.outcome.final_state is not None
+        assert done.outcome.final_state["AbacoResultsRefused"] == 5
 
 
 async def test_without_the_option_there_is_no_directory() -> None:

@@ -5,7 +5,7 @@ import os
 import socket
 import stat
 from collections.abc import AsyncIterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -287,10 +287,11 @@ async def with_files(host: IpcHost) -> tuple[Ipc, Path]:
 async def test_left_files_are_read_by_name(host: IpcHost) -> None:
     ipc, left = await with_files(host)
     assert left.stat().st_mode & 0o777 == 0o777
-    assert await ipc.list_left() == []
+    assert await ipc.list_left(limit=9) == ([], 0)
     for name in ("b", "a", ".unfinished"):
         (left / name).write_text(name * 3)
-    assert await ipc.list_left() == ["a", "b"]
+    assert await ipc.list_left(limit=9) == (["a", "b"], 2)
+    assert await ipc.list_left(limit=1) == (["a"], 2)
     assert await ipc.read_left("a", max_bytes=3) == ("a", b"aaa", "")
     await ipc.close()
     assert not left.exists()
@@ -308,8 +309,10 @@ async def test_what_is_no_plain_file_is_not_read(host: IpcHost, tmp_path: Path) 
         descriptor = os.open(left, os.O_PATH)
         listener.bind(f"/proc/self/fd/{descriptor}/socket")
         os.close(descriptor)
-    names = await ipc.list_left()
-    assert len(names) == 6
+    with suppress(PermissionError):  # /dev/zero, which never ends
+        os.mknod(left / "zero", stat.S_IFCHR | 0o666, os.makedev(1, 5))
+    names, count = await ipc.list_left(limit=99)
+    assert len(names) == count >= 6
     for name in [*names, "vanished"]:
         file = await asyncio.wait_for(ipc.read_left(name, max_bytes=1000), 5)
         assert file.data is None
@@ -347,8 +350,45 @@ async def test_what_an_earlier_process_left_can_be_taken_over(host: IpcHost) -> 
     found = host.adopt(PLACE)
     assert found.binds == ()
     assert await found.receive() == []
-    assert await found.list_left() == ["a"]
+    assert await found.list_left(limit=9) == (["a"], 1)
     assert (await found.read_left("a", max_bytes=10)).data == b"later"
     await found.close()
     assert await host.list_places() == []
-    assert await host.adopt(Place("never", "there.1")).list_left() == []
+    assert await host.adopt(Place("never", "there.1")).list_left(limit=9) == ([], 0)
+
+
+async def test_what_is_left_may_have_a_file_system_of_its_own(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    (disk / "lost+found" / "of somebody else").mkdir(parents=True)
+    async with open_ipc(tmp_path / "ipc", disk / "abaco-1") as host:
+        ipc, left = await with_files(host)
+        assert left == disk / "abaco-1" / "worker1" / "execution1.1"
+        assert (disk / "abaco-1").stat().st_mode & 0o777 == 0o700
+        (left / "a").write_text("1")
+        assert await host.list_places() == [PLACE]
+        await ipc.close()
+        assert await host.list_places() == []
+        ipc, left = await with_files(host)
+        ipc.detach()
+        assert not list(left.iterdir())
+        (tmp_path / "ipc" / "worker1" / "execution1.1" / "results.sock").unlink()
+        (tmp_path / "ipc" / "worker1" / "execution1.1").rmdir()
+        assert await host.list_places() == [PLACE]  # half of it is there
+        await host.remove([PLACE])
+        assert await host.list_places() == []
+    assert (disk / "lost+found" / "of somebody else").exists()
+
+
+async def test_that_file_system_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"runtime\.large_results_dir"):
+        async with open_ipc(tmp_path / "ipc", tmp_path / "unmounted" / "abaco-1"):
+            pass
+
+
+async def test_it_is_emptied_where_nothing_lasts(tmp_path: Path) -> None:
+    async with open_ipc(None, tmp_path / "abaco-1") as host:
+        ipc, left = await with_files(host)
+        (left / "a").write_text("1")
+        ipc.detach()
+    assert not list(tmp_path.iterdir())
