@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import time
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.e2e.test_binary import PYTHON, SEND, files_of, until_clean
 from tests.support.engines import Engine
-from tests.support.server import Server
+from tests.support.server import Server, a_server
+from tests.support.serving import settings_for
 
 
 def begin_upload(server: Server, actor: str, size: int, sent: int) -> socket.socket:
@@ -116,3 +119,28 @@ def test_stopped_in_mid_upload(server: Server) -> None:
     assert files_of(server) == []
     server.start()
     assert files_of(server) == []
+
+
+def test_files_left_as_results_survive_the_server(engine: Engine, tmp_path: Path) -> None:
+    script = """
+results.send(b"sent")
+open("/_abaco_results.d/a", "wb").write(b"left")
+os.symlink("a", "/_abaco_results.d/b")
+print("begun", flush=True)
+time.sleep(3)
+open("/_abaco_results.d/c", "wb").write(b"left later")
+"""
+    settings = {**settings_for(engine), "runtime.large_results": "true"}
+    with a_server(tmp_path, settings) as server:
+        actor = server.register(PYTHON, default_environment={"SCRIPT": SEND + script})
+        execution = server.send(actor, "x")
+        server.until(lambda: "begun" in server.logs(actor, execution), "the program to begin")
+        server.until(lambda: list(server.results(actor, execution)) == [b"sent"], "a result")
+        server.kill()
+        time.sleep(4)  # the program ends while nobody looks
+        server.start()
+        done = server.until_final(actor, execution)
+        assert (done["status"], done["exit_code"]) == ("COMPLETE", 0), done
+        assert list(server.results(actor, execution)) == [b"left", b"left later"]
+        assert server.logs(actor, execution).count("file 'b': it is no plain file") == 1
+        until_clean(server)
