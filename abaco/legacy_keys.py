@@ -65,7 +65,6 @@ MEANINGLESS: tuple[LegacyKey, ...] = (
 )
 
 _STORES = "the MongoDB store comes in a later release; records are in [store] backend"
-_NONCES = "nonces are not put into the environment of containers"
 _REGISTRIES = "registry credentials come in a later release"
 
 #: accepted now, effective once their feature is there
@@ -75,7 +74,6 @@ NOT_YET: tuple[LegacyKey, ...] = (
     *_keys("store", _STORES, "mongo_password", is_secret=True),
     *_keys("docker", _REGISTRIES, "dockerhub_username_<n>"),
     *_keys("docker", _REGISTRIES, "dockerhub_password_<n>", is_secret=True),
-    *_keys("runtime", _NONCES, "inject_nonce"),
     *_keys("runtime", "statistics come in a later release", "stats_mode"),
     *_keys("runtime", "updates always let a running execution end", "update_running"),
     *_keys("runtime", "retention comes in a later release", "execution_retention_days"),

@@ -236,6 +236,7 @@ class Attempt:
                 worker_id,
                 access_token=self._token.value,
                 configs=await read_configs(self._kit, self._actor.key),
+                has_json=self._kit.settings.runtime.json_variables,
             )
             binds = await self._exchange.open()
         except (RequestError, TokenError) as error:

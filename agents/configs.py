@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from abaco.domain.actor import ActorKey
-from abaco.domain.context import MAX_VARIABLE_BYTES, python_text
+from abaco.domain.context import MAX_VARIABLE_BYTES
 from abaco.errors import VaultError
 from agents.kit import Kit, persist
 
@@ -16,8 +16,8 @@ _log = logging.getLogger(__name__)
 MAX_STORED_BYTES = 16 * MAX_VARIABLE_BYTES
 
 
-async def read_configs(kit: Kit, actor: ActorKey) -> str:
-    """Return the value of ``_actor_configs``, as things are now, secrets in the clear.
+async def read_configs(kit: Kit, actor: ActorKey) -> dict[str, str]:
+    """Return names and values of an actor's configs, as things are now, secrets in the clear.
 
     A secret that no key opens is left out and named in the log.
 
@@ -34,4 +34,4 @@ async def read_configs(kit: Kit, actor: ActorKey) -> str:
             )
         except VaultError as error:
             _log.warning("config %s is kept from actor %s: %s", config.name, actor.id, error)
-    return python_text(values)
+    return values

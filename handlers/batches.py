@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from abaco.operations import messages, throttle
 from handlers.base import BaseHandler
 from handlers.intake_schemas import read_batch, read_key
-from handlers.messages import mark_replay
+from handlers.messages import mark_replay, redeemed_nonce
 from handlers.rendering import render_batch
 
 
@@ -15,7 +17,11 @@ class BatchHandler(BaseHandler):
     async def post(self, aid: str) -> None:
         """Accept all of them, or none."""
         limit = self.services.settings.web.max_batch
-        posts = read_batch(self.body(), self.query(), limit=limit)
+        nonce = redeemed_nonce(self)
+        posts = [
+            replace(post, nonce=nonce)
+            for post in read_batch(self.body(), self.query(), limit=limit)
+        ]
         key = read_key(self.request.headers)
         throttle.spend(self.services, self.actor.key, len(posts))
         posted = await messages.post_batch(self.services, self.caller, self.actor, posts, key=key)

@@ -10,12 +10,19 @@ from abaco.domain.webhook import read_hops
 from abaco.operations import messages, throttle
 from handlers.base import BaseHandler
 from handlers.intake_schemas import read_key
-from handlers.parameters import BINARY_TYPE
+from handlers.parameters import BINARY_TYPE, NONCE_PARAMETER
 from handlers.rendering import render_mailbox, render_posted
 from handlers.schemas import read_message, read_synchronous
 from handlers.spelling import dress
 
 HTML_TYPE = "text/html; charset=utf-8"
+
+
+def redeemed_nonce(handler: BaseHandler) -> str | None:
+    """Return the nonce that admitted the request; None when something else did."""
+    if handler.caller.nonce_level is None:
+        return None
+    return next(filter(None, handler.query().get(NONCE_PARAMETER, ())), None)
 
 
 def mark_replay(handler: BaseHandler, *, is_replay: bool) -> None:
@@ -50,7 +57,13 @@ class MessagesHandler(BaseHandler):
 
     async def accept(self, post: messages.Post) -> None:
         """Accept what was checked in, and answer."""
-        post, key = replace(post, hops=self._hops), self._key
+        key = self._key
+        post = replace(
+            post,
+            hops=self._hops,
+            nonce=redeemed_nonce(self),
+            is_synchronous=self._is_synchronous,
+        )
         if self._is_synchronous:
             await self._wait(post, key)
             return

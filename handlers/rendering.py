@@ -11,6 +11,7 @@ from urllib.parse import quote
 from abaco.domain.actor import Actor
 from abaco.domain.actor_config import ActorConfig
 from abaco.domain.alias import Alias
+from abaco.domain.context import CONTENT_TYPE_TEXT, python_text
 from abaco.domain.execution import Execution
 from abaco.domain.health import AgentReport, CheckReport
 from abaco.domain.ids import ActorId
@@ -78,10 +79,11 @@ def render_actor(actor: Actor, case: Case) -> dict[str, Any]:
 
 def render_posted(posted: Posted, case: Case) -> dict[str, Any]:
     """Render the reply to an accepted message."""
-    actor, execution = posted.actor, posted.execution
+    actor, execution, message = posted.actor, posted.execution, posted.message
+    is_text = message.content_type == CONTENT_TYPE_TEXT
     record = {
         "execution_id": execution.id,
-        "msg": posted.message.body,
+        "msg": python_text(message.body) if is_text else message.body,
         "_links": {
             "self": _execution_url(execution),
             "owner": _profile_url(actor.api_server, actor.owner),

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from abaco.domain.context import CONTENT_TYPE_JSON, CONTENT_TYPE_TEXT, python_text
+from abaco.domain.context import CONTENT_TYPE_JSON, CONTENT_TYPE_TEXT
 from abaco.domain.ids import ExecutionId
 from abaco.domain.message import BINARY_OMITTED, Blob
 from abaco.domain.nonce import UNLIMITED
@@ -215,7 +215,7 @@ def read_message(body: Body, query: Fields) -> Post:
     environment = _environment_of(query)
     text = _message_parameter(body, query)
     if text is not None:
-        return _post(python_text(text), CONTENT_TYPE_TEXT, environment)
+        return _post(text, CONTENT_TYPE_TEXT, environment)
     if body.is_json:
         return _post(body.json, CONTENT_TYPE_JSON, environment)
     return _post(_parse_other(body), CONTENT_TYPE_TEXT, environment)
@@ -251,7 +251,7 @@ def read_json_message(
     environment = {**_environment_of(query), **(environment or {})}
     text = message_of(value)
     if text is not None:
-        return _post(python_text(text), CONTENT_TYPE_TEXT, environment)
+        return _post(text, CONTENT_TYPE_TEXT, environment)
     return _post(value, CONTENT_TYPE_JSON, environment)
 
 
@@ -284,7 +284,7 @@ def read_state(media_type: str, raw: bytes) -> Any:
 
 
 def _environment_of(query: Fields) -> dict[str, str]:
-    # A nonce is a key to the actor; what runs in the container has no use for it.
+    # A nonce is a key to the actor; the rule for what is reserved passes one on, or not.
     left_out = ("message", NONCE_PARAMETER)
     return {name: values[0] for name, values in query.items() if name not in left_out}
 

@@ -6,6 +6,7 @@ Source: the container contract of the older Abaco (variables, Python text form) 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,8 +31,13 @@ RESULTS_SOCKET = "/_abaco_results.sock"
 #: where it may leave files that become results when it ends
 RESULTS_DIRECTORY = "/_abaco_results.d"
 
+#: parameters of a message that may be passed on, when the server itself says so
+NONCE_VARIABLE = "x-nonce"
+SYNCHRONOUS_VARIABLE = "_abaco_synchronous"
+
+_PASSED_ON = frozenset({NONCE_VARIABLE, SYNCHRONOUS_VARIABLE})
 _RESERVED_PREFIXES = ("_abaco_", "_actor_configs")
-_RESERVED_NAMES = frozenset({"MSG", "x-nonce"})
+_RESERVED_NAMES = frozenset({"MSG", NONCE_VARIABLE})
 
 
 def is_reserved(name: str) -> bool:
@@ -45,7 +51,13 @@ def python_text(value: Any) -> str:
 
 
 def build_environment(
-    actor: Actor, message: Message, worker_id: WorkerId, *, access_token: str, configs: str = "{}"
+    actor: Actor,
+    message: Message,
+    worker_id: WorkerId,
+    *,
+    access_token: str,
+    configs: Mapping[str, str] | None = None,
+    has_json: bool = False,
 ) -> dict[str, str]:
     """Build the complete environment of one execution.
 
@@ -53,45 +65,79 @@ def build_environment(
     A None in the default environment leaves the name out. A binary message has no MSG; that of
     another message with a blob is empty, and ``_abaco_msg_file`` says where its text is.
 
+    Args:
+        actor: As read for this execution.
+        message: The intake kept reserved names out of its environment, but for what it put there.
+        worker_id: Who runs it.
+        access_token: Of the owner; may be empty.
+        configs: Name to value, secrets in the clear.
+        has_json: Add what is no text a second time, as JSON, where there is room.
+
     Raises:
         TooLargeError: A variable, or all together, do not fit the kernel's limits.
         InvalidInputError: A variable cannot be one (NUL, lone surrogate, bad name).
 
     """
     environment = {
+        **_user_variables(actor, message),
+        **_sender_variables(message),
+        "_abaco_access_token": access_token,
+        "_abaco_actor_dbid": actor.key.dbid,
+        "_abaco_actor_id": actor.id,
+        "_abaco_worker_id": worker_id,
+        "_abaco_container_repo": actor.definition.image,
+        "_abaco_actor_state": python_text(actor.state),
+        "_abaco_actor_name": str(actor.definition.name),
+        "_actor_configs": python_text(dict(configs or {})),
+        **_message_variables(message),
+    }
+    total = check_environment(environment)
+    if has_json:
+        _add_json(environment, total, actor, message, dict(configs or {}))
+    return environment
+
+
+def _add_json(
+    environment: dict[str, str], total: int, actor: Actor, message: Message, configs: dict[str, str]
+) -> None:
+    """Add the variables that are JSON, except for what would not fit: none of them is needed."""
+    values = {"_abaco_actor_state_json": actor.state, "_actor_configs_json": configs}
+    if message.blob is None:
+        values = {"_abaco_msg_json": message.body, **values}
+    for name, value in values.items():
+        text = json.dumps(value)  # is ASCII, whatever is in it
+        size = len(name) + 1 + len(text)
+        if size <= MAX_VARIABLE_BYTES and total + size + 1 <= MAX_ENVIRONMENT_BYTES:
+            environment[name] = text
+            total += size + 1
+
+
+def _user_variables(actor: Actor, message: Message) -> dict[str, str]:
+    """Return what the actor's owner and the sender have chosen; the sender wins."""
+    environment = {
         name: python_text(value)
         for name, value in actor.definition.default_environment.items()
         if value is not None and not is_reserved(name)
     }
     environment.update(
-        (name, value) for name, value in message.environment.items() if not is_reserved(name)
+        (name, value)
+        for name, value in message.environment.items()
+        if name in _PASSED_ON or not is_reserved(name)
     )
-    environment.update(
-        {
-            "_abaco_username": message.username,
-            "_abaco_api_server": message.api_server,
-            "_abaco_execution_id": message.execution_id,
-            "_abaco_Content_Type": message.content_type,
-            "_abaco_Content-Type": message.content_type,
-            "_abaco_actor_revision": str(message.revision),
-        }
-    )
+    return environment
+
+
+def _sender_variables(message: Message) -> dict[str, str]:
+    environment = {
+        "_abaco_username": message.username,
+        "_abaco_api_server": message.api_server,
+        "_abaco_execution_id": message.execution_id,
+        "_abaco_Content_Type": message.content_type,
+        "_abaco_Content-Type": message.content_type,
+        "_abaco_actor_revision": str(message.revision),
+    }
     if message.jwt_header:
         environment["_abaco_jwt_header_name"] = message.jwt_header
-    environment.update(
-        {
-            "_abaco_access_token": access_token,
-            "_abaco_actor_dbid": actor.key.dbid,
-            "_abaco_actor_id": actor.id,
-            "_abaco_worker_id": worker_id,
-            "_abaco_container_repo": actor.definition.image,
-            "_abaco_actor_state": python_text(actor.state),
-            "_abaco_actor_name": str(actor.definition.name),
-            "_actor_configs": configs,
-            **_message_variables(message),
-        }
-    )
-    check_environment(environment)
     return environment
 
 
@@ -103,8 +149,8 @@ def _message_variables(message: Message) -> dict[str, str]:
     return {"MSG": "", "_abaco_msg_file": BINARY_DATA}
 
 
-def check_environment(environment: Mapping[str, str]) -> None:
-    """Refuse what the kernel would refuse.
+def check_environment(environment: Mapping[str, str]) -> int:
+    """Refuse what the kernel would refuse; return the bytes of all variables.
 
     Raises:
         TooLargeError: Names the variable and its limit.
@@ -138,3 +184,4 @@ def check_environment(environment: Mapping[str, str]) -> None:
             f"the environment is too large: {total} bytes, the limit is {MAX_ENVIRONMENT_BYTES};"
             " shorten the message, default_environment, state or configs"
         )
+    return total

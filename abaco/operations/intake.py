@@ -10,7 +10,14 @@ from typing import Any
 
 from abaco.domain.actor import Actor
 from abaco.domain.caller import Caller
-from abaco.domain.context import build_environment
+from abaco.domain.context import (
+    CONTENT_TYPE_TEXT,
+    NONCE_VARIABLE,
+    SYNCHRONOUS_VARIABLE,
+    build_environment,
+    is_reserved,
+    python_text,
+)
 from abaco.domain.execution import Execution
 from abaco.domain.ids import ExecutionId, WorkerId
 from abaco.domain.message import Blob, Message
@@ -35,6 +42,8 @@ class Post:
 
     Attributes:
         environment: The query parameters in order.
+        nonce: The one that the sender proved itself with.
+        is_synchronous: Whether the sender waits for what comes of it.
         hops: Events that lie behind it, when the client is a webhook of ours.
         execution_id: Of the execution to be, where it is known before.
         blob: The body, which was received into a file named after the execution.
@@ -44,6 +53,8 @@ class Post:
     body: Any
     content_type: str
     environment: Mapping[str, str]
+    nonce: str | None = None
+    is_synchronous: bool = False
     hops: int = 0
     execution_id: ExecutionId | None = None
     blob: Blob | None = None
@@ -72,7 +83,7 @@ def make(services: Services, caller: Caller, actor: Actor, posted: Post) -> Subm
         execution_id=execution_id,
         body=posted.body,
         content_type=posted.content_type,
-        environment=posted.environment,
+        environment=_environment(services, posted),
         username=caller.user,
         api_server=caller.api_server,
         jwt_header=caller.jwt_header,
@@ -82,6 +93,19 @@ def make(services: Services, caller: Caller, actor: Actor, posted: Post) -> Subm
         blob=posted.blob,
     )
     return Submission(execution, _fitted(services, actor, message))
+
+
+def _environment(services: Services, posted: Post) -> Mapping[str, str]:
+    """Return what a sender may set, and what the server passes on of how it was sent."""
+    environment = {
+        name: value for name, value in posted.environment.items() if not is_reserved(name)
+    }
+    if services.settings.runtime.inject_nonce:
+        if posted.nonce is not None:
+            environment[NONCE_VARIABLE] = posted.nonce
+        if posted.is_synchronous:
+            environment[SYNCHRONOUS_VARIABLE] = "true"
+    return environment
 
 
 def _fitted(services: Services, actor: Actor, message: Message) -> Message:
@@ -178,7 +202,11 @@ def _retry_key(services: Services, batch: Sequence[Submission], kind: str, text:
 
 
 def _content(message: Message) -> Any:
-    return message.body if message.blob is None else {"sha256": message.blob.sha256}
+    if message.blob is not None:
+        return {"sha256": message.blob.sha256}
+    # JSON and a form that say the same are the same
+    is_text = message.content_type == CONTENT_TYPE_TEXT
+    return python_text(message.body) if is_text else message.body
 
 
 def room_of(services: Services, actor: Actor, before: int | None = None) -> Room:

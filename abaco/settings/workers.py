@@ -267,6 +267,18 @@ class RuntimeSettings(Section):
         " as it likes; fifo: a pipe, for images that insist on one, up to the size a pipe can have"
         " on this host (/proc/sys/fs/pipe-max-size).",
     )
+    inject_nonce: bool = Field(
+        False,
+        description="Pass x-nonce, when a message was sent with it, and _abaco_synchronous, when"
+        " somebody waits, on to the container as variables. The nonce is then in the store until"
+        " the message is done, and whatever runs in the container may use it.",
+    )
+    json_variables: bool = Field(
+        False,
+        description="Give containers _abaco_msg_json, _abaco_actor_state_json and"
+        " _actor_configs_json: what MSG, _abaco_actor_state and _actor_configs say, as JSON. One"
+        " that does not fit is left out.",
+    )
     oversize_message: Literal["reject", "file"] = Field(
         "reject",
         description="What becomes of a text or JSON message that no variable can hold (128 KiB)."

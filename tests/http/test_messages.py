@@ -5,6 +5,7 @@ import logging
 
 import pytest
 
+from abaco.domain.context import python_text
 from abaco.ports.notices import Topic
 from tests.http.site import TENANT, make_token
 
@@ -51,7 +52,8 @@ class TestPost:
         reply = site.post(f"/actors/{actor_id}/messages", json_body=body)
         assert reply.result["msg"] == text
         message = stored(site, actor_id)
-        assert (message.body, message.content_type) == (text, "str")
+        assert (message.body, message.content_type) == (body["message"], "str")
+        assert python_text(message.body) == text
 
     @pytest.mark.parametrize(
         "body",

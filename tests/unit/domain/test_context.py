@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -116,13 +117,60 @@ def test_query_parameters_win_over_the_default_environment() -> None:
     assert "C" not in got
 
 
-@pytest.mark.parametrize(
-    "name", ["MSG", "x-nonce", "_abaco_actor_id", "_abaco_new", "_actor_configs"]
-)
+@pytest.mark.parametrize("name", ["MSG", "_abaco_actor_id", "_abaco_new", "_actor_configs"])
 def test_nobody_sets_a_reserved_name(name: str) -> None:
     assert is_reserved(name)
     got = environment("real", default={name: "spoof"}, query={name: "spoof"})
     assert got.get(name) != "spoof"
+
+
+@pytest.mark.parametrize("name", ["x-nonce", "_abaco_synchronous"])
+def test_what_the_server_passes_on_comes_with_the_message_alone(name: str) -> None:
+    assert is_reserved(name)
+    assert name not in environment(default={name: "spoof"})
+    assert environment(default={name: "spoof"}, query={name: "real"})[name] == "real"
+
+
+TWINS = {"_abaco_msg_json", "_abaco_actor_state_json", "_actor_configs_json"}
+
+
+def with_json(body: Any, state: Any = None, configs: Any = None, **message: Any) -> dict[str, str]:
+    actor = an_actor(state=state, default_environment=dict.fromkeys(TWINS, "spoof"))
+    sent = a_message(an_execution(actor), body=body, **message)
+    return build_environment(
+        actor, sent, WORKER, access_token="", configs=configs or {}, has_json=True
+    )
+
+
+@pytest.mark.parametrize(
+    "body", ["plain", "ünï\ud800", "", {"a": [True, None, 1.5, "\0"]}, 7, None, [], "{'a': 1}"]
+)
+def test_json_says_what_the_text_form_says(body: Any) -> None:
+    if isinstance(body, str) and "\ud800" in body:
+        body = {"a": body}  # as text it is refused
+    found = with_json(body, state={"n": None}, configs={"secret": "'\""})
+    assert json.loads(found["_abaco_msg_json"]) == body
+    assert json.loads(found["_abaco_actor_state_json"]) == {"n": None}
+    assert json.loads(found["_actor_configs_json"]) == {"secret": "'\""}
+    assert found["MSG"] == python_text(body)
+    assert not TWINS & set(environment(body, default=dict.fromkeys(TWINS, "spoof")))
+
+
+def test_a_message_in_a_file_has_no_json() -> None:
+    for content_type in ("application/octet-stream", "str"):
+        found = with_json("x", blob=BLOB, content_type=content_type)
+        assert set(found) & TWINS == TWINS - {"_abaco_msg_json"}
+
+
+def test_json_that_does_not_fit_is_left_out() -> None:
+    name = "_abaco_msg_json="
+    fits = "x" * (MAX_VARIABLE_BYTES - len(name) - 2)
+    assert set(with_json(fits)) & TWINS == TWINS
+    assert set(with_json(fits + "x")) & TWINS == TWINS - {"_abaco_msg_json"}
+    many = {f"N{number}": "x" * 120_000 for number in range(15)}
+    found = with_json("x" * 80_000, environment=many)
+    assert set(found) & TWINS == TWINS - {"_abaco_msg_json"}
+    assert check_environment(found) <= MAX_ENVIRONMENT_BYTES
 
 
 def test_a_message_may_be_as_long_as_the_kernel_allows() -> None:

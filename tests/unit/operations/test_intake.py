@@ -103,3 +103,31 @@ class TestRoom:
     def test_by_default_there_are_none(self, run, services, jane, actor):
         run(messages.post_batch(services, jane, actor, [a_post()] * 500))
         assert run(services.stores.intake.waiting(actor.tenant)) == 500
+
+
+RESERVED = {"x-nonce": "n", "_abaco_synchronous": "true", "_abaco_actor_id": "x", "MSG": "y"}
+
+
+class TestPassingOn:
+    def given(self, run, services, jane, actor, **post):
+        posted = replace(a_post(A="1", **RESERVED), **post)
+        return run(messages.post(services, jane, actor, posted)).message.environment
+
+    def test_by_default_nothing_reserved_is_kept(self, run, services, jane, actor):
+        given = self.given(run, services, jane, actor, nonce="real", is_synchronous=True)
+        assert given == {"A": "1"}
+
+    def test_what_the_server_found_is_passed_on_where_wanted(self, run, services, jane, actor):
+        runtime = {"inject_nonce": True}
+        services = replace(services, settings=Settings(runtime=runtime))
+        assert self.given(run, services, jane, actor) == {"A": "1"}
+        given = self.given(run, services, jane, actor, nonce="real", is_synchronous=True)
+        assert given == {"A": "1", "x-nonce": "real", "_abaco_synchronous": "true"}
+
+    def test_what_is_passed_on_makes_no_other_message_of_it(self, run, services, jane, actor):
+        services = replace(services, settings=Settings(runtime={"inject_nonce": True}))
+        posts = [replace(a_post(), nonce=nonce) for nonce in ("one", "two", None)]
+        ids = {
+            run(messages.post(services, jane, actor, post, key="k")).execution.id for post in posts
+        }
+        assert len(ids) == 1
