@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from abaco.settings.extra_hosts import EXTRA_HOSTS, ExtraHosts
 from abaco.settings.section import Section
 
 _ENDPOINTS = "unix:///path or tcp://host:port"
@@ -90,6 +91,12 @@ class EngineSettings(Section):
         "bridge",
         description="Network mode of actor containers; none cuts them off. Also read as"
         " [spawner] docker_network.",
+    )
+    extra_hosts: ExtraHosts = Field(
+        (),
+        description="Names that containers resolve besides those they would, such as the one of"
+        " this server. The address host-gateway is this host, as containers reach it.",
+        json_schema_extra={"allowed": EXTRA_HOSTS},
     )
 
     @field_validator("docker_socket", "podman_socket")

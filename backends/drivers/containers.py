@@ -45,6 +45,8 @@ class Plan:
     network: str
     #: bytes of output the engine keeps
     log_bytes: int
+    #: items of ``name:address``
+    extra_hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,10 @@ class Dialect(Protocol):
     grace_name: str
     #: more of the query of a remove call
     remove_query: Query
+
+    async def resolve(self, plan: Plan) -> Plan:
+        """Put in what only the engine knows. Raises EngineReplyError."""
+        return plan
 
     @abstractmethod
     def create_body(self, plan: Plan) -> dict[str, Any]:
@@ -107,7 +113,7 @@ class Containers:
             "POST",
             f"{self._dialect.base}/containers/create",
             query={"name": plan.name},
-            body=self._dialect.create_body(plan),
+            body=self._dialect.create_body(await self._dialect.resolve(plan)),
         )
         return str(reply.json()["Id"])
 

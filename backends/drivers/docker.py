@@ -138,6 +138,7 @@ class DockerDialect(Dialect):
         config: dict[str, Any] = {
             "NetworkMode": plan.network,
             "Init": True,
+            "ExtraHosts": list(plan.extra_hosts),
             # not Binds: those make what the host does not have
             "Mounts": [
                 {

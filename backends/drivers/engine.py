@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from abaco.config import Settings
+from abaco.config import EngineSettings, Settings
 from abaco.errors import ImageMissingError, StartFailedError
 from abaco.ports.clock import Clock
 from abaco.ports.driver import (
@@ -27,6 +27,7 @@ from backends.drivers.containers import Containers, Plan
 from backends.drivers.engine_wire import EngineReplyError
 from backends.drivers.images import Images
 from backends.drivers.labels import INSTANCE, container_name, make_labels, read_labels
+from backends.drivers.podman_hosts import HOST_GATEWAY
 from backends.drivers.running import EngineRunning
 from backends.drivers.state import Inspection, is_running
 
@@ -61,6 +62,8 @@ class EngineOptions:
     max_creates: int
     #: seconds a call may take
     call_timeout_s: float
+    #: more names that containers resolve
+    extra_hosts: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, settings: Settings) -> EngineOptions:
@@ -70,7 +73,15 @@ class EngineOptions:
             log_bytes=max(MIN_LOG_BYTES, LOG_FACTOR * settings.web.max_log_length),
             max_creates=settings.engine.max_creates,
             call_timeout_s=settings.engine.call_timeout_s,
+            extra_hosts=_extra_hosts(settings.engine),
         )
+
+
+def _extra_hosts(engine: EngineSettings) -> tuple[str, ...]:
+    """Return the names; in the network of the host, the host is reached by its own loopback."""
+    if engine.network != "host":
+        return engine.extra_hosts
+    return tuple(item.replace(f":{HOST_GATEWAY}", ":127.0.0.1") for item in engine.extra_hosts)
 
 
 class EngineDriver(Driver):
@@ -143,6 +154,7 @@ class EngineDriver(Driver):
             labels=make_labels(self._instance_id, slot.spec, context),
             network=self._options.network,
             log_bytes=self._options.log_bytes,
+            extra_hosts=self._options.extra_hosts,
         )
         async with self._creates:
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from backends.drivers.engine_wire import Query
 from backends.drivers.frames import payloads
 from backends.drivers.host import Ulimit
 from backends.drivers.oom import MemoryWatch, watch_memory
+from backends.drivers.podman_hosts import HostGateway
 from backends.drivers.state import Inspection, read_inspection
 
 #: Podman 4 and all later ones speak it
@@ -51,10 +53,16 @@ class PodmanDialect(Dialect):
         self.remove_query: Query = {"force": True, "v": True, "timeout": 0}
         self._http = http
         self._ulimits = ulimits
+        self._gateway = HostGateway(http, BASE)
         self._memory: dict[str, MemoryWatch] = {}
         #: ended ones of which the engine says, wrongly, that memory did not run out
         self._killed: set[str] = set()
         self._attached: dict[str, tuple[AsyncExitStack, Stream]] = {}
+
+    async def resolve(self, plan: Plan) -> Plan:
+        """Put in the address of this host."""
+        hosts = await self._gateway.fill(plan.extra_hosts, plan.network)
+        return replace(plan, extra_hosts=hosts)
 
     def create_body(self, plan: Plan) -> dict[str, Any]:
         """Spell a plan."""
@@ -65,6 +73,7 @@ class PodmanDialect(Dialect):
             "env": dict(plan.environment),
             "labels": dict(plan.labels),
             "init": True,
+            "hostadd": list(plan.extra_hosts),
             "mounts": [_mount(bind) for bind in plan.binds],
             "log_configuration": {"driver": "k8s-file", "size": plan.log_bytes},
             "resource_limits": _resources(plan),
