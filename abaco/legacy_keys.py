@@ -77,7 +77,6 @@ NOT_YET: tuple[LegacyKey, ...] = (
     *_keys("runtime", "statistics come in a later release", "stats_mode"),
     *_keys("runtime", "updates always let a running execution end", "update_running"),
     *_keys("runtime", "retention comes in a later release", "execution_retention_days"),
-    *_keys("runtime", "it comes in a later release; a mount can bring one", "actor_ca_bundle"),
 )
 
 #: old or second name -> the key it sets; the new name wins when both are given

@@ -237,6 +237,7 @@ class Attempt:
                 access_token=self._token.value,
                 configs=await read_configs(self._kit, self._actor.key),
                 has_json=self._kit.settings.runtime.json_variables,
+                has_ca_bundle=self._kit.ca_bundle is not None,
             )
             binds = await self._exchange.open()
         except (RequestError, TokenError) as error:

@@ -11,10 +11,11 @@ import tenacity
 
 from abaco.config import Settings
 from abaco.domain.actor import RUNNABLE, ActorKey, ActorStatus
+from abaco.domain.context import CA_BUNDLE
 from abaco.errors import NotFoundError, StoreUnavailableError
 from abaco.lifecycle.retry import RetryPolicy
 from abaco.ports.clock import Clock
-from abaco.ports.driver import Driver
+from abaco.ports.driver import Bind, Driver
 from abaco.ports.ipc import IpcHost
 from abaco.ports.mounts import HostFiles
 from abaco.ports.notices import Notices, Topic
@@ -49,6 +50,14 @@ class Kit:
     retry: RetryPolicy
     slots: Slots
     vault: Vault
+
+    @property
+    def ca_bundle(self) -> Bind | None:
+        """The certificates containers are to trust; None without any, or an engine elsewhere."""
+        path, info = self.settings.runtime.actor_ca_bundle, self.engine.info
+        if path is None or (info is not None and not info.sees_our_files):
+            return None
+        return Bind(host_path=str(path), container_path=CA_BUNDLE)
 
     async def set_actor_status(
         self,

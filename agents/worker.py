@@ -15,7 +15,7 @@ from abaco.errors import DriverError, ImageMissingError, NotFoundError, StartFai
 from abaco.lifecycle import worker as life
 from abaco.lifecycle.scaling import SYNC, idle_limit_s, kept_for_s
 from abaco.metrics import STAGE_SECONDS
-from abaco.ports.driver import ContainerSpec, ImageInfo, Limits
+from abaco.ports.driver import Bind, ContainerSpec, ImageInfo, Limits
 from abaco.ports.notices import Subscription, Topic
 from abaco.ports.store import Claim, Refusal
 from agents.attempt import UNCERTAIN, Attempt
@@ -376,8 +376,12 @@ class WorkerAgent:
             limits=self._limits(actor),
             user=actor.host.user,
             privileged=actor.definition.privileged,
-            binds=await self._kit.host_files.binds(actor),
+            binds=await self._binds(actor),
         )
+
+    async def _binds(self, actor: Actor) -> tuple[Bind, ...]:
+        bundle = self._kit.ca_bundle
+        return (*await self._kit.host_files.binds(actor), *([bundle] if bundle else []))
 
     def _limits(self, actor: Actor) -> Limits:
         settings = self._kit.settings

@@ -36,6 +36,11 @@ NONCE_VARIABLE = "x-nonce"
 SYNCHRONOUS_VARIABLE = "_abaco_synchronous"
 
 _PASSED_ON = frozenset({NONCE_VARIABLE, SYNCHRONOUS_VARIABLE})
+
+#: where it finds the certificates it is to trust, and the variables that libraries look for
+CA_BUNDLE = "/_abaco_ca_bundle.pem"
+_TRUST = {"REQUESTS_CA_BUNDLE": CA_BUNDLE, "SSL_CERT_FILE": CA_BUNDLE}
+
 _RESERVED_PREFIXES = ("_abaco_", "_actor_configs")
 _RESERVED_NAMES = frozenset({"MSG", NONCE_VARIABLE})
 
@@ -58,12 +63,14 @@ def build_environment(
     access_token: str,
     configs: Mapping[str, str] | None = None,
     has_json: bool = False,
+    has_ca_bundle: bool = False,
 ) -> dict[str, str]:
     """Build the complete environment of one execution.
 
-    Precedence, lowest first: default environment, query parameters, server variables, MSG.
-    A None in the default environment leaves the name out. A binary message has no MSG; that of
-    another message with a blob is empty, and ``_abaco_msg_file`` says where its text is.
+    Precedence, lowest first: what names the bundle of certificates, default environment, query
+    parameters, server variables, MSG. A None in the default environment leaves the name out. A
+    binary message has no MSG; that of another message with a blob is empty, and
+    ``_abaco_msg_file`` says where its text is.
 
     Args:
         actor: As read for this execution.
@@ -71,6 +78,7 @@ def build_environment(
         worker_id: Who runs it.
         access_token: Of the owner; may be empty.
         configs: Name to value, secrets in the clear.
+        has_ca_bundle: Name the certificates that the container is given.
         has_json: Add what is no text a second time, as JSON, where there is room.
 
     Raises:
@@ -79,7 +87,7 @@ def build_environment(
 
     """
     environment = {
-        **_user_variables(actor, message),
+        **_user_variables(actor, message, _TRUST if has_ca_bundle else {}),
         **_sender_variables(message),
         "_abaco_access_token": access_token,
         "_abaco_actor_dbid": actor.key.dbid,
@@ -112,11 +120,11 @@ def _add_json(
             total += size + 1
 
 
-def _user_variables(actor: Actor, message: Message) -> dict[str, str]:
-    """Return what the actor's owner and the sender have chosen; the sender wins."""
+def _user_variables(actor: Actor, message: Message, trust: Mapping[str, str]) -> dict[str, str]:
+    """Return what the actor's owner and the sender have chosen over ours; the sender wins."""
     environment = {
         name: python_text(value)
-        for name, value in actor.definition.default_environment.items()
+        for name, value in {**trust, **actor.definition.default_environment}.items()
         if value is not None and not is_reserved(name)
     }
     environment.update(

@@ -110,14 +110,19 @@ def _environment(services: Services, posted: Post) -> Mapping[str, str]:
 
 def _fitted(services: Services, actor: Actor, message: Message) -> Message:
     """Return a message whose container can be given it, as a file where that is allowed."""
+    has_bundle = services.settings.runtime.actor_ca_bundle is not None
+
+    def check(candidate: Message) -> None:
+        build_environment(actor, candidate, _ANY_WORKER, access_token="", has_ca_bundle=has_bundle)
+
     try:
         try:
-            build_environment(actor, message, _ANY_WORKER, access_token="")
+            check(message)
         except TooLargeError:
             if message.blob or services.settings.runtime.oversize_message == "reject":
                 raise
             message = replace(message, blob=describe(message))
-            build_environment(actor, message, _ANY_WORKER, access_token="")
+            check(message)
     except (InvalidInputError, TooLargeError) as error:
         # The text names the variable, which is no parameter of ours to be spelled.
         raise InvalidInputError(error.message) from error

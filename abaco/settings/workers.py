@@ -403,6 +403,14 @@ class RuntimeSettings(Section):
         description="Seconds a message waits for a token before it ends in ERROR; -1 for no limit.",
     )
 
+    actor_ca_bundle: Path | None = Field(
+        None,
+        description="PEM file with the certificates that programs in containers trust instead of"
+        " their image's own, where the engine sees the files of this host: it is at"
+        " /_abaco_ca_bundle.pem, REQUESTS_CA_BUNDLE and SSL_CERT_FILE name it. An actor's default"
+        " environment and a message's query may name others.",
+    )
+
     @field_validator("webhook_allow")
     @classmethod
     def _check_webhook_allow(cls, text: str) -> str:

@@ -215,3 +215,28 @@ def test_a_bad_message_is_called_message() -> None:
     with pytest.raises(InvalidInputError, match="'message'") as caught:
         environment("a\0b")
     assert caught.value.field == "message"
+
+
+class TestBundle:
+    """What names the certificates a container is to trust."""
+
+    NAMES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+
+    def of(self, *, has_ca_bundle: bool = True, query: Any = None, **default: Any) -> list[Any]:
+        actor = an_actor(default_environment=default)
+        message = a_message(an_execution(actor), environment=query or {})
+        found = build_environment(
+            actor, message, WORKER, access_token="", has_ca_bundle=has_ca_bundle
+        )
+        return [found.get(name) for name in self.NAMES]
+
+    def test_it_is_named_when_there_is_one(self) -> None:
+        assert self.of(has_ca_bundle=False) == [None, None]
+        assert self.of() == ["/_abaco_ca_bundle.pem"] * 2
+
+    def test_everybody_may_name_another(self) -> None:
+        assert self.of(SSL_CERT_FILE="/own.pem") == ["/_abaco_ca_bundle.pem", "/own.pem"]
+        assert self.of(SSL_CERT_FILE="/own.pem", query={"SSL_CERT_FILE": "/q.pem"})[1] == "/q.pem"
+
+    def test_or_none(self) -> None:
+        assert self.of(REQUESTS_CA_BUNDLE=None, SSL_CERT_FILE=None) == [None, None]
