@@ -15,6 +15,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application
 
 from abaco.config import Settings
+from abaco.domain.api_server import sdk_faults
 from abaco.domain.health import CheckReport
 from abaco.errors import BackendError, ConfigError
 from abaco.logs import set_up_logs
@@ -29,6 +30,7 @@ from agents.crew import Crew, make_kit, start_crew
 from agents.health import HEARTBEAT_TTL_S
 from agents.notices import LocalNotices
 from agents.supervisor import Supervisor
+from backends.certificates import ServedCertificate, check_bundle, open_certificate
 from backends.channels.local import LocalTransport
 from backends.drivers.select import open_driver
 from backends.host_files import Guard, LocalFiles
@@ -70,6 +72,8 @@ class App:
         self.port = 0
         #: 0 when there is none
         self.internal_port = 0
+        #: None when the port speaks plain HTTP
+        self.certificate: ServedCertificate | None = None
         self._crew: Crew
 
     async def start(self) -> None:
@@ -89,6 +93,12 @@ class App:
 
     async def _start(self) -> None:
         settings = self.settings
+        self.certificate = open_certificate(settings.web, self._clock)
+        for url in settings.web.api_servers:
+            if faults := sdk_faults(url):
+                _log.warning("programs with agavepy cannot call %s: %s", url, ", ".join(faults))
+        if settings.runtime.actor_ca_bundle is not None:
+            check_bundle(settings.runtime.actor_ca_bundle)
         instance_id = secrets.token_hex(8)
         is_lasting = settings.store.backend != "memory"
         if is_lasting:  # what nothing outlives needs no lasting name
@@ -130,6 +140,8 @@ class App:
         self._crew = start_crew(kit, self.services, self.supervisor, epoch, webhooks)
         rotation = Rotation(stores, vault, settle_s=2 * settings.store.timeout_s)
         self.supervisor.start("rotation", rotation.run)
+        if self.certificate is not None:
+            self.supervisor.start("certificate", self.certificate.run)
         self._listen(rotation)
 
     def _open_token_provider(
@@ -162,9 +174,16 @@ class App:
         application = make_application(
             self.services, agents=agents, checks=checks, rotation=rotation
         )
-        self.port = self._serve(application, web.address, web.port, "web.port")
+        self.port = self._serve(application, web.address, web.port, "web.port", self.certificate)
 
-    def _serve(self, application: Application, address: str, port: int, key: str) -> int:
+    def _serve(
+        self,
+        application: Application,
+        address: str,
+        port: int,
+        key: str,
+        certificate: ServedCertificate | None = None,
+    ) -> int:
         """Answer requests there from now on. Returns the port; ``key`` is what sets it."""
         try:
             sockets = bind_sockets(port, address, backlog=LISTEN_BACKLOG)
@@ -178,10 +197,14 @@ class App:
             application,
             file_limit=raise_file_limit(),
             max_body_bytes=self.settings.web.max_body_length,
+            tls=None if certificate is None else certificate.context,
         )
+        if certificate is not None:
+            certificate.on_renewal(server.use_tls)
         server.add_sockets(sockets)
         self._stack.push_async_callback(self._close_http, server)
-        _log.info("listening on http://%s:%d (%s)", address, bound, key)
+        scheme = "http" if certificate is None else "https"
+        _log.info("listening on %s://%s:%d (%s)", scheme, address, bound, key)
         return bound
 
     async def _close_http(self, server: HTTPServer) -> None:

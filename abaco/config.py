@@ -287,9 +287,10 @@ def _validate(draft: _Draft) -> Settings | None:
     for (section, key), entry in draft.entries.items():
         values[section][key] = _raw_value(_field(section, key), entry.text)
     values["general"].setdefault("data_dir", default_data_dir())
-    port = values["web"].get("port", "")
+    port = values["web"].get("port", "") or "8000"
     if port.isdigit() and int(port):  # the server that listens elsewhere is found elsewhere
-        values["web"].setdefault("default_api_server", f"http://127.0.0.1:{port}")
+        scheme = "https" if values["web"].get("tls_certificate") else "http"
+        values["web"].setdefault("default_api_server", f"{scheme}://127.0.0.1:{port}")
     try:
         return Settings.model_validate(values)
     except ValidationError as error:

@@ -18,6 +18,12 @@ from abaco.errors import ConflictError, StoreError
 _WAITS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 _SHORT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
 
+#: without a label it would say 1970 where there is no certificate
+CERTIFICATE_EXPIRY = Gauge(
+    "abaco_certificate_expiry_timestamp_seconds",
+    "When a certificate ends, in seconds since 1970.",
+    labelnames=("key",),
+)
 LOOP_LAG_SECONDS = Histogram(
     "abaco_loop_lag_seconds",
     "How late the event loop was at its regular tick.",

@@ -8,6 +8,7 @@ import logging
 import os
 import resource
 import socket
+import ssl
 from collections.abc import Iterable
 from typing import Any
 
@@ -142,6 +143,10 @@ class BoundedServer(HTTPServer):
         self._open_count += 1
         super().handle_stream(stream, address)
 
+    def use_tls(self, context: ssl.SSLContext) -> None:
+        """Serve connections from now on with another certificate; open ones keep theirs."""
+        self.ssl_options = context
+
     def on_close(self, server_conn: object) -> None:
         """Count a connection out."""
         self._open_count -= 1
@@ -153,13 +158,20 @@ def body_timeout_s(length_bytes: int) -> float:
     return max(BODY_TIMEOUT_S, length_bytes / MIN_BODY_BYTES_PER_S)
 
 
-def make_server(application: Application, *, file_limit: int, max_body_bytes: int) -> HTTPServer:
+def make_server(
+    application: Application,
+    *,
+    file_limit: int,
+    max_body_bytes: int,
+    tls: ssl.SSLContext | None = None,
+) -> BoundedServer:
     """Build the server.
 
     Args:
         application: What answers.
         file_limit: How many files the process may have open.
         max_body_bytes: Largest body that is held in memory; only sizes the time it may take.
+        tls: Speak HTTPS, with this certificate; None for plain HTTP.
 
     """
     return BoundedServer(
@@ -167,4 +179,5 @@ def make_server(application: Application, *, file_limit: int, max_body_bytes: in
         max_connections=connection_limit(file_limit),
         idle_connection_timeout=IDLE_TIMEOUT_S,
         body_timeout=body_timeout_s(max_body_bytes),
+        ssl_options=tls,
     )

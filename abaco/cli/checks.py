@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from abaco.cli.findings import Check, Finding, Level
 from abaco.cli.host_checks import check_mounts, check_users
+from abaco.cli.tls_checks import check_api_servers, check_bundle, check_certificate
 from abaco.config import Settings
 from abaco.errors import AbacoError
 from backends.drivers import host
@@ -224,8 +225,11 @@ CHECKS: tuple[Check, ...] = (
     check_python,
     check_data_dir,
     check_port,
+    check_certificate,
     check_engine,
     check_reach,
+    check_api_servers,
+    check_bundle,
     check_mounts,
     check_users,
     check_host,

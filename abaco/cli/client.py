@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote, urlencode
 
@@ -39,6 +41,12 @@ class BadUrlError(ClientError):
     exit_code = 2
 
 
+class BadTrustError(ClientError):
+    """The certificates to trust cannot be read. Ends the command with exit code 2."""
+
+    exit_code = 2
+
+
 class ApiError(ClientError):
     """The server answered with an error.
 
@@ -65,18 +73,23 @@ class AbacoClient:
     Args:
         url: Base URL without ``/actors``.
         headers: Sent with every request; carries the proof of who calls.
+        ca: File with the certificates of authorities to trust, instead of this machine's own.
 
     Raises:
         BadUrlError: It is no HTTP URL.
+        BadTrustError: The file cannot be used.
 
     """
 
-    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, url: str, headers: Mapping[str, str] | None = None, *, ca: Path | None = None
+    ) -> None:
         self.url = _checked(url).rstrip("/")
         self._headers = {"Accept": "application/json", **(headers or {})}
         self._pool = urllib3.PoolManager(
             retries=False,
             timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
+            ssl_context=_trust(ca) if self.url.lower().startswith("https:") else None,
         )
 
     def get(self, *path: str) -> Any:
@@ -188,6 +201,8 @@ class AbacoClient:
             raise self._unreachable(error) from error
 
     def _unreachable(self, error: urllib3.exceptions.HTTPError) -> UnreachableError:
+        if isinstance(error, urllib3.exceptions.SSLError):
+            return UnreachableError(_tls_fault(self.url, error))
         return UnreachableError(
             f"no answer from {self.url}: {_reason(error)}.\n"
             "Start a server with `abaco serve`, or name another with --url or ABACO_URL."
@@ -221,6 +236,18 @@ def _checked(url: str) -> str:
     return url
 
 
+def _trust(ca: Path | None) -> ssl.SSLContext:
+    """Return what servers are verified with: this file, or what OpenSSL finds by itself."""
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except ssl.SSLError as error:
+        raise BadTrustError(f"{ca} has no certificate in PEM form (--ca or ABACO_CA)") from error
+    except OSError as error:
+        raise BadTrustError(
+            f"the certificates {ca} cannot be read: {error.strerror} (--ca or ABACO_CA)"
+        ) from error
+
+
 def snake_keys(result: Any) -> Any:
     """Spell the keys of an object, of a list's objects and of summary items in snake case.
 
@@ -238,6 +265,16 @@ def snake_keys(result: Any) -> Any:
 
 def _snake(key: str) -> str:
     return key if key.startswith("_") else re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", key).lower()
+
+
+def _tls_fault(url: str, error: urllib3.exceptions.SSLError) -> str:
+    cause = error.args[0] if error.args else error
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return (
+            f"{url} is not trusted: {cause.verify_message}.\n"
+            "Name the file with its authority's certificate with --ca or ABACO_CA."
+        )
+    return f"{url} does not speak TLS as it should; is it an http URL?"
 
 
 def _reason(error: urllib3.exceptions.HTTPError) -> str:

@@ -66,6 +66,7 @@ class Target:
     url: str | None = None
     jwt_header: str | None = None
     token_file: Path | None = None
+    ca: Path | None = None
 
     def or_else(self, other: Target) -> Target:
         """Take from another what this one does not say."""
@@ -73,17 +74,18 @@ class Target:
             url=self.url or other.url,
             jwt_header=self.jwt_header or other.jwt_header,
             token_file=self.token_file or other.token_file,
+            ca=self.ca or other.ca,
         )
 
     def client(self) -> AbacoClient:
         """Return a client of this server.
 
         Raises:
-            ClientError: The URL is none.
+            ClientError: The URL is none, or the certificates to trust cannot be read.
             click.UsageError: Half a proof, or a token file that cannot be read.
 
         """
-        return AbacoClient(self.url or DEFAULT_URL, self._proof())
+        return AbacoClient(self.url or DEFAULT_URL, self._proof(), ca=self.ca)
 
     def _proof(self) -> dict[str, str]:
         if self.token_file is None:
@@ -114,9 +116,10 @@ def target_options(function: Command) -> Command:
         url: str | None,
         jwt_header: str | None,
         token_file: Path | None,
+        ca: Path | None,
         **options: Any,
     ) -> None:
-        target = Target(url=url, jwt_header=jwt_header, token_file=token_file)
+        target = Target(url=url, jwt_header=jwt_header, token_file=token_file, ca=ca)
         click.get_current_context().obj = target
         function(*args, **options)
 
@@ -141,11 +144,12 @@ def client_options(*, json_flag: bool = True) -> Callable[[Command], Command]:
             url: str | None,
             jwt_header: str | None,
             token_file: Path | None,
+            ca: Path | None,
             output: str,
             as_json: bool = False,
             **options: Any,
         ) -> None:
-            target = Target(url=url, jwt_header=jwt_header, token_file=token_file)
+            target = Target(url=url, jwt_header=jwt_header, token_file=token_file, ca=ca)
             before = click.get_current_context().find_object(Target) or Target()
             printer = Printer(as_json=as_json or output == "json")
             function(Session(target.or_else(before).client(), printer), *args, **options)
@@ -159,7 +163,7 @@ def client_options(*, json_flag: bool = True) -> Callable[[Command], Command]:
 
 
 def _target_options(*, from_environment: bool) -> list[Callable[[Command], Command]]:
-    """Make ``--url``, ``--jwt-header`` and ``--token-file``.
+    """Make ``--url``, ``--jwt-header``, ``--token-file`` and ``--ca``.
 
     Args:
         from_environment: Whether they are read there; once, lest it wins over the group's options.
@@ -170,6 +174,13 @@ def _target_options(*, from_environment: bool) -> list[Callable[[Command], Comma
         return name if from_environment else None
 
     return [
+        click.option(
+            "--ca",
+            envvar=variable("ABACO_CA"),
+            type=click.Path(path_type=Path),
+            help="File with the certificates of authorities to trust with https; else $ABACO_CA,"
+            " else those this machine trusts.",
+        ),
         click.option(
             "--token-file",
             envvar=variable("ABACO_TOKEN_FILE"),

@@ -43,6 +43,17 @@ class WebSettings(Section):
 
     address: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    tls_certificate: Path | None = Field(
+        None,
+        description="PEM file with the server's certificate and those that lead to its authority:"
+        " the port speaks HTTPS then, TLS 1.2 or later. A renewed one is taken over within a"
+        " minute.",
+    )
+    tls_key: Path | None = Field(
+        None,
+        description="PEM file with the certificate's private key, without a passphrase; not"
+        " everybody may be able to read it.",
+    )
     internal_address: str = Field(
         "127.0.0.1",
         description="Address internal_port is opened on. Nobody is asked who they are there.",
@@ -124,7 +135,8 @@ class WebSettings(Section):
     default_api_server: str = Field(
         "http://127.0.0.1:8000",
         description="Base URL shown in links and given to containers; by default with [web]"
-        " port. Tenant form: {tenant}_api_server.",
+        " port, and https with tls_certificate. Programs that use the SDK agavepy need https, a"
+        " name in small letters, no port and no path. Tenant form: {tenant}_api_server.",
     )
     encryption_key_file: Path | None = Field(
         None,
@@ -295,6 +307,18 @@ class WebSettings(Section):
         return text
 
     @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        keys = ("tls_certificate", "tls_key")
+        for key, other in (keys, keys[::-1]):
+            if getattr(self, key) is None and getattr(self, other) is not None:
+                raise PydanticCustomError(
+                    "incomplete",
+                    f"{other} needs it, and the other way round",
+                    {"key": key, "because": other},
+                )
+        return self
+
+    @model_validator(mode="after")
     def _check_ports(self) -> Self:
         listening, internal = (
             (self.address, self.port),
@@ -312,6 +336,11 @@ class WebSettings(Section):
     def shows_metrics(self) -> bool:
         """Whether the main port has ``/metrics`` as well."""
         return self.internal_port is None and self.is_loopback
+
+    @property
+    def api_servers(self) -> list[str]:
+        """The base URLs that containers of the tenants are told, each once."""
+        return list(dict.fromkeys(self.every_value("api_server")))
 
     @property
     def is_loopback(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,16 +95,17 @@ def _no_log(handler: RequestHandler) -> None:
 
 
 @contextmanager
-def serve_stub() -> Iterator[StubApi]:
+def serve_stub(tls: ssl.SSLContext | None = None) -> Iterator[StubApi]:
     """Run a stub on a free port, in a thread with a loop of its own."""
     stub, ready = StubApi(), threading.Event()
     stop: list[Any] = []
 
     async def run() -> None:
-        server = HTTPServer(Application([(".*", _Handler, {"stub": stub})], log_function=_no_log))
+        application = Application([(".*", _Handler, {"stub": stub})], log_function=_no_log)
+        server = HTTPServer(application, ssl_options=tls)
         sockets = bind_sockets(0, "127.0.0.1")
         server.add_sockets(sockets)
-        stub.url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
+        stub.url = f"{'https' if tls else 'http'}://127.0.0.1:{sockets[0].getsockname()[1]}"
         done = asyncio.Event()
         stop.extend([asyncio.get_running_loop(), done])
         ready.set()
