@@ -14,15 +14,14 @@ import hashlib
 import os
 import platform
 import random
-import re
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.engines import ENGINES, running_engine, why_not
+from tests.support.memory import Memory
 from tests.support.server import Server, a_server
 from tests.support.serving import settings_for
 
@@ -50,36 +49,13 @@ print(time.monotonic() - began)
 """
 
 
-class Memory:
-    """Watches the resident memory of a process."""
-
-    def __init__(self, pid: int) -> None:
-        self._status = Path(f"/proc/{pid}/status")
-        self._is_over = threading.Event()
-        self.peak_kb = self.now_kb()
-
-    def now_kb(self) -> int:
-        found = re.search(r"VmRSS:\s+(\d+) kB", self._status.read_text())
-        assert found is not None
-        return int(found[1])
-
-    @contextmanager
-    def watched(self, what: str) -> Iterator[None]:
-        before = self.peak_kb = self.now_kb()
-        self._is_over.clear()
-        thread = threading.Thread(target=self._watch)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._is_over.set()
-            thread.join()
-        grown = (self.peak_kb - before) / 1024
-        print(f"{what}: server's memory {before / 1024:.0f} MB, grew by {grown:.1f} MB at most")
-
-    def _watch(self) -> None:
-        while not self._is_over.wait(0.02):
-            self.peak_kb = max(self.peak_kb, self.now_kb())
+@contextmanager
+def told(memory: Memory, what: str) -> Iterator[None]:
+    """Tell how the memory grew meanwhile."""
+    with memory.watched():
+        yield
+    before_mb = memory.before_kb / 1024
+    print(f"{what}: server's memory {before_mb:.0f} MB, grew by {memory.grown_mb:.1f} MB at most")
 
 
 def large_message(server: Server, memory: Memory, megabytes: int) -> None:
@@ -94,7 +70,7 @@ def large_message(server: Server, memory: Memory, megabytes: int) -> None:
             digest.update(piece)
             file.write(piece)
         file.seek(0)
-        with memory.watched(f"a message of {megabytes} MB"):
+        with told(memory, f"a message of {megabytes} MB"):
             began = time.monotonic()
             size = str(megabytes << 20)
             execution = server.upload(actor, file, **{"Content-Length": size})["execution_id"]
@@ -110,7 +86,7 @@ def many_results(server: Server, memory: Memory, count: int) -> None:
     """Let a container send many results of the largest size, then read them all."""
     actor = server.register(PYTHON, default_environment={"SCRIPT": SEND})
     server.ready(actor)
-    with memory.watched(f"{count} results of {RESULT_BYTES} bytes"):
+    with told(memory, f"{count} results of {RESULT_BYTES} bytes"):
         execution = server.upload(actor, str(count).encode())["execution_id"]
         done = server.until_status(actor, execution, "COMPLETE", "ERROR", patience_s=900)
     seconds = float(server.logs(actor, execution))

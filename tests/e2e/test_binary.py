@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.engines import Engine
 from tests.support.images import PYTHON_ACTOR
+from tests.support.memory import Memory
 from tests.support.server import Server, a_server
 from tests.support.serving import settings_for
 
@@ -133,6 +134,25 @@ for number in range(300):
         assert hashlib.sha256(result[4:]).hexdigest() == digest
         count += 1
     assert count == 300
+    until_clean(server)
+
+
+def test_the_server_holds_no_large_message_in_memory(server: Server) -> None:
+    script = """
+digest = hashlib.sha256()
+with open("/_abaco_binary_data", "rb") as message:
+    while piece := message.read(1 << 20):
+        digest.update(piece)
+results.send(digest.hexdigest().encode())
+"""
+    run(server, script, b"x")  # brings in what is imported late
+    memory = Memory(server.pid)
+    body = os.urandom(1 << 20) * 96
+    with memory.watched():
+        done, actor = run(server, script, body)
+    (digest,) = server.results(actor, done["id"])
+    assert digest.decode() == hashlib.sha256(body).hexdigest()
+    assert memory.grown_mb < 32
     until_clean(server)
 
 

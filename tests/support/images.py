@@ -72,6 +72,9 @@ nap=$(number sleep); rounds=$(number iterations)
 for round in $(seq "${rounds:-6}"); do echo "round $round"; sleep "${nap:-10}"; done
 """
 
+#: variables of an image that everybody else may set otherwise, or nobody
+INHERITED = {"IMAGE_ONLY": "image", "IMAGE_DEFAULT": "image", "IMAGE_QUERY": "image"}
+
 #: The actor images of the end-to-end tests, by name. Most are shell only.
 ACTORS: Mapping[str, ImageConfig] = {
     # a pickled function call in, its pickled value out
@@ -82,6 +85,11 @@ ACTORS: Mapping[str, ImageConfig] = {
         'exec /py/bin/python3 -c "$SCRIPT"', env=_PYTHON_HOME, user="1234:5678"
     ),
     "abaco_test_echo": shell(_ECHO.format("", "")),
+    # has variables of its own, some with names that are the server's
+    "abaco_test_inherit": shell(
+        _ECHO.format("", ""),
+        env={**INHERITED, "_abaco_actor_id": "image", "_actor_configs": "image"},
+    ),
     "abaco_test": _TEST,
     "abaco_test2": _TEST,
     "abacosamples/test": _TEST,
