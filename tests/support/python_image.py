@@ -12,9 +12,13 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import cloudpickle
+
+#: variables by which the program finds its home
+HOME = {"PYTHONHOME": "/py"}
 
 #: of the standard library, what no actor needs
 _LEFT_OUT = frozenset(
@@ -40,8 +44,7 @@ def python_tar(rootfs: bytes) -> bytes:
     with tarfile.open(fileobj=buffer, mode="a") as tar:
         program = Path(sys._base_executable).resolve()  # type: ignore[attr-defined]
         tar.add(program, "py/bin/python3")
-        for library in _libraries(program):
-            tar.add(library.resolve(), str(library).lstrip("/"))
+        add_libraries(tar, [program])
         release = f"python{sys.version_info.major}.{sys.version_info.minor}"
         tar.add(sysconfig.get_path("stdlib"), f"py/lib/{release}", filter=_wanted)
         tar.add(Path(cloudpickle.__file__).parent, f"py/lib/{release}/cloudpickle", filter=_wanted)
@@ -52,10 +55,14 @@ def python_tar(rootfs: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def _libraries(program: Path) -> list[Path]:
-    """List what the dynamic linker would load, by the paths it looks under."""
-    listed = subprocess.run(["ldd", str(program)], check=True, capture_output=True, text=True)
-    return [Path(path) for path in re.findall(r"(?:=> )?(/\S+) \(0x", listed.stdout)]
+def add_libraries(tar: tarfile.TarFile, files: Iterable[Path]) -> None:
+    """Add what the dynamic linker would load for programs and modules, where it looks for it."""
+    command = ["ldd", *map(str, files)]
+    listed = subprocess.run(command, check=True, capture_output=True, text=True)
+    there = set(tar.getnames())
+    for text in sorted(set(re.findall(r"(?:=> )?(/\S+) \(0x", listed.stdout))):
+        if text.lstrip("/") not in there:
+            tar.add(Path(text).resolve(), text.lstrip("/"))
 
 
 def _wanted(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
