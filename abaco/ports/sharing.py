@@ -84,7 +84,9 @@ class AliasStore(Protocol):
     async def delete(self, key: AliasKey) -> None:
         """Remove it with its permissions and nonces. Raises NotFoundError.
 
-        Configs that list it list it no more.
+        Configs that list it list it no more, actors linked by it are linked to nobody, and events
+        on their way along such a link have no link's leg any more: whoever makes an alias of that
+        name gets none of it. A name that is also an actor's id means that actor, and stays.
         """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -99,6 +100,49 @@ async def test_an_id_wins_over_an_alias_of_that_name(stores: Stores) -> None:
     actor, other = await insert_actor(stores), await insert_actor(stores)
     await insert_alias(stores, actor, str(other.id))
     await link(stores, actor, other.id)
+
+
+async def link_of(stores: Stores, actor: Actor) -> str:
+    return (await stores.actors.get(actor.key)).definition.link
+
+
+async def test_a_link_by_an_alias_goes_with_the_alias(stores: Stores) -> None:
+    target = await insert_actor(stores)
+    alias = await insert_alias(stores, target, "mine")
+    other = await insert_alias(stores, target, "other")
+    fields = {"link": "mine", "webhook": "https://example.org/hook", "description": "stays"}
+    linked = [await insert_actor(stores, **fields) for _ in range(2)]
+    by_other = await insert_actor(stores, link="other")
+    by_id = await insert_actor(stores, link=target.id)
+    await stores.aliases.delete(alias.key)
+    for actor in linked:
+        definition = replace(actor.definition, link="")
+        assert await stores.actors.get(actor.key) == replace(actor, definition=definition)
+    assert await link_of(stores, by_other) == "other"
+    await stores.actors.delete(target.key)  # and with it, its aliases
+    assert await link_of(stores, by_other) == ""
+    assert await link_of(stores, by_id) == target.id
+    stranger = await insert_actor(stores)
+    for name in (alias.alias, other.alias):
+        await insert_alias(stores, stranger, name)
+    await link(stores, stranger, linked[0].id)  # nobody is linked to the stranger
+
+
+async def test_a_link_by_an_alias_of_another_tenant_stays(stores: Stores) -> None:
+    await insert_alias(stores, await insert_actor(stores), "mine")
+    theirs = await insert_actor(stores, tenant="OTHER")
+    alias = await insert_alias(stores, theirs, "mine", tenant="OTHER")
+    actor = await insert_actor(stores, link="mine")
+    await stores.aliases.delete(alias.key)
+    assert await link_of(stores, actor) == "mine"
+
+
+async def test_a_link_by_an_id_stays_when_an_alias_of_that_name_goes(stores: Stores) -> None:
+    target, stranger = await insert_actor(stores), await insert_actor(stores)
+    alias = await insert_alias(stores, stranger, str(target.id))
+    actor = await insert_actor(stores, link=target.id)
+    await stores.aliases.delete(alias.key)
+    assert await link_of(stores, actor) == target.id
 
 
 async def test_links_stay_in_their_tenant(stores: Stores) -> None:

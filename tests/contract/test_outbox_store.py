@@ -36,6 +36,7 @@ from tests.support.stores import (
     check_conservation,
     claim,
     insert_actor,
+    insert_alias,
     leased_run,
     opened,
     submit,
@@ -172,6 +173,45 @@ async def test_a_release_tells_only_when_it_ends_the_execution(stores: Stores) -
     assert await stores.mailbox.release(key, 2, lost=True)
     (event,) = await drain(stores, actor)
     assert event.details == {"execution_id": key.id, "status": "ERROR", "exit_code": None}
+
+
+async def test_what_waits_for_an_alias_goes_with_it(stores: Stores) -> None:
+    target = await insert_actor(stores)
+    alias = await insert_alias(stores, target, "mine")
+    both = await insert_actor(stores, link="mine", webhook=HOOK, webhook_secret="sealed")
+    linked = await insert_actor(stores, link="mine")
+    moved = await insert_actor(stores, link="mine")
+    other = await insert_actor(stores, link=target.id)
+    for actor in (both, linked, moved, other):
+        await ready(stores, actor)
+    # events keep the link they were made with
+    await stores.actors.update(
+        moved.key, a_definition(link=target.id), new_revision=False, now=at(1)
+    )
+    await ready(stores, moved, ERROR)
+    await stores.aliases.delete(alias.key)
+    assert await stores.outbox.with_events() == sorted([both.key, moved.key, other.key])
+    (left,) = await drain(stores, both)
+    assert (left.is_link_waiting, left.is_webhook_waiting, left.target) == (False, True, None)
+    assert left.webhook_secret == "sealed"
+    (event,) = await drain(stores, moved)
+    assert (event.type, event.link) == ("ACTOR_ERROR", target.id)
+    assert len(await drain(stores, other)) == 1
+    await ready(stores, linked, ERROR)  # nobody listens any more
+    assert await stores.outbox.head(linked.key) is None
+
+
+async def test_a_secret_goes_with_the_last_event_that_waited_for_an_alias(stores: Stores) -> None:
+    alias = await insert_alias(stores, await insert_actor(stores), "mine")
+    actor = await insert_actor(stores, link="mine", webhook=HOOK, webhook_secret="sealed")
+    await ready(stores, actor)
+    event = await head(stores, actor)
+    assert await stores.outbox.settle_webhook(event.key, 0, retry_at=None)
+    await stores.actors.delete(actor.key)
+    assert len(await stores.webhook_secrets.list_sealed()) == 1
+    await stores.aliases.delete(alias.key)
+    assert await stores.webhook_secrets.list_sealed() == []
+    assert not await stores.outbox.drop_link(event.key)
 
 
 async def test_events_outlive_their_actor_with_what_its_delete_ends(stores: Stores) -> None:

@@ -20,6 +20,7 @@ from tests.support.records import (
     a_message,
     a_worker,
     an_actor,
+    an_alias,
     an_error_outcome,
     an_execution,
     an_outcome,
@@ -115,6 +116,14 @@ def drop_link(actor: Actor, seq: int) -> Step:
     return lambda stores: stores.outbox.drop_link(_key(actor, seq))
 
 
+def make_alias(actor: Actor) -> Step:
+    return lambda stores: stores.aliases.insert(an_alias(actor, "alias"))
+
+
+def drop_alias(actor: Actor) -> Step:
+    return lambda stores: stores.aliases.delete(an_alias(actor, "alias").key)
+
+
 def settle(actor: Actor, seq: int, attempts: int, again: bool) -> Step:
     retry_at = at(attempts) if again else None
     return lambda stores: stores.outbox.settle_webhook(
@@ -129,7 +138,7 @@ script = st.lists(
         steps(
             redefine,
             sources,
-            st.sampled_from(["", "target", "nobody"]),
+            st.sampled_from(["", "target", "alias", "alias"]),
             st.sampled_from(["", HOOK]),
             st.sampled_from([None, "", "other"]),
         ),
@@ -142,6 +151,8 @@ script = st.lists(
         steps(delete, anyone),
         steps(deliver_link, sources, numbers, few),
         steps(drop_link, sources, numbers),
+        steps(make_alias, anyone),
+        steps(drop_alias, anyone),
         steps(settle, sources, numbers, st.integers(0, 2), st.booleans()),
     ),
     max_size=30,
@@ -152,6 +163,8 @@ async def see(stores: Stores) -> dict[str, Any]:
     return {
         "actors": await stores.outbox.with_events(),
         "heads": [await stores.outbox.head(actor.key) for actor in SOURCES],
+        "links": [actor.definition.link for actor in await stores.actors.list_actors()],
+        "secrets": await stores.webhook_secrets.list_sealed(),
         "queued": await stores.mailbox.count(TARGET.key),
     }
 

@@ -430,3 +430,14 @@ def test_a_message_may_have_fields_that_only_some_may_set_on_actors(site):
     body = {"queue": "x", "max_workers": 3, "privileged": True}
     reply = site.post(f"/actors/{actor_id}/messages", json_body=body, user="jane")
     assert reply.status == 200
+
+
+def test_an_alias_that_is_deleted_is_no_link_any_more(site):
+    target, source = site.register(), site.register()
+    site.post("/actors/aliases", json_body=site.fields(alias="shop", actor_id=target))
+    body = site.fields(image="abacosamples/test", link="shop")
+    assert site.put(f"/actors/{source}", json_body=body).result["link"] == "shop"
+    assert site.delete("/actors/aliases/shop").status == 200
+    assert site.get(f"/actors/{source}").result["link"] == ""
+    site.post("/actors/aliases", json_body=site.fields(alias="shop", actor_id=site.register()))
+    assert site.get(f"/actors/{source}").result["link"] == ""

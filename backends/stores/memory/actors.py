@@ -150,14 +150,14 @@ class MemoryActors(ActorStore):
         """Remove the actor and all that is only its own."""
         state = self._state
         state.drop_queued(key, rules.deletion(state.clock.now()))
+        for alias in [each for each in state.aliases.values() if each.actor == key]:
+            state.drop_alias(alias)
         state.actors.pop(key, None)
         state.forget_secret(key)
         state.workers.pop(key, None)
         state.drop_receipts(key)
         state.unshare(key.shared)
         state.unlist(key.tenant, key.id)
-        for alias in [each for each in state.aliases.values() if each.actor == key]:
-            state.drop_alias(alias)
         stores: tuple[dict[ExecutionKey, Any], ...] = (
             state.logs,
             state.results,

@@ -28,17 +28,6 @@ class MemoryOutbox(Outbox):
     def _find(self, key: EventKey) -> Event | None:
         return self._state.events.get(key.actor, {}).get(key.seq)
 
-    def _put(self, key: EventKey, event: Event | None) -> None:
-        """Store what is left of an event; with nothing left it goes, the secret perhaps too."""
-        if event is not None:
-            self._state.events[key.actor][key.seq] = event
-            return
-        waiting = self._state.events[key.actor]
-        del waiting[key.seq]
-        if not waiting:
-            del self._state.events[key.actor]
-        self._state.forget_secret(key.actor)
-
     async def with_events(self, among: Collection[ActorKey] | None = None) -> list[ActorKey]:
         """Return the actors that have events, by (tenant, id)."""
         found = self._state.events if among is None else self._state.events.keys() & set(among)
@@ -63,7 +52,7 @@ class MemoryOutbox(Outbox):
         await MemoryIntake(self._state).submit(
             [Submission(execution, message)], now=message.enqueued_at, room=room
         )
-        self._put(key, event_rules.without_link(event, message.actor_id))
+        self._state.put_event(key, event_rules.without_link(event, message.actor_id))
         return True
 
     async def drop_link(self, key: EventKey) -> bool:
@@ -71,7 +60,7 @@ class MemoryOutbox(Outbox):
         event = self._find(key)
         if event is None or not event.is_link_waiting:
             return False
-        self._put(key, event_rules.without_link(event, None))
+        self._state.put_event(key, event_rules.without_link(event, None))
         return True
 
     async def settle_webhook(
@@ -81,7 +70,7 @@ class MemoryOutbox(Outbox):
         event = self._find(key)
         if event is None or not event.is_webhook_waiting or event.attempts != attempts:
             return False
-        self._put(key, event_rules.after_request(event, retry_at))
+        self._state.put_event(key, event_rules.after_request(event, retry_at))
         return True
 
 

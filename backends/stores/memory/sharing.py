@@ -102,7 +102,7 @@ class MemoryAliases(AliasStore):
         return _sorted(each for each in self._state.aliases.values() if each.actor == actor)
 
     async def delete(self, key: AliasKey) -> None:
-        """Remove it with its permissions and nonces."""
+        """Remove it with its permissions and nonces, and out of links."""
         self._state.drop_alias(self._alias(key))
 
 

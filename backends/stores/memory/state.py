@@ -15,7 +15,7 @@ from abaco.domain.actor import Actor, ActorKey
 from abaco.domain.actor_config import ActorConfig, ConfigKey, without_actor
 from abaco.domain.alias import Alias, AliasKey
 from abaco.domain.audit import AuditRecord
-from abaco.domain.event import Event, EventPolicy, Happening
+from abaco.domain.event import Event, EventKey, EventPolicy, Happening
 from abaco.domain.execution import FINAL, Execution, ExecutionKey, Outcome
 from abaco.domain.ids import ActorId, ExecutionId, Tenant, WorkerId
 from abaco.domain.message import Message
@@ -25,7 +25,7 @@ from abaco.domain.usage import DayUsage
 from abaco.domain.worker import Worker, WorkerKey, WorkerStatus
 from abaco.ports.clock import Clock
 from abaco.ports.store import Counters
-from backends.stores.event_rules import fresh_event
+from backends.stores.event_rules import fresh_event, without_link
 from backends.stores.rules import copy_json
 from backends.stores.sharing_rules import no_object
 
@@ -296,6 +296,34 @@ class State:
         del self.aliases[alias.key]
         self.unshare(alias.shared)
         self.unlist(alias.tenant, alias.alias)
+        self.unlink(alias.key)
+
+    def unlink(self, alias: AliasKey) -> None:
+        """Take an alias that is being deleted out of links, and drop what waits for it.
+
+        A name that is also an actor's id means the actor, and stays.
+        """
+        if ActorKey(alias.tenant, ActorId(alias.alias)) in self.actors:
+            return
+        for key, actor in self.actors.items():
+            if (key.tenant, actor.definition.link) == alias:
+                definition = replace(actor.definition, link="")
+                self.actors[key] = replace(actor, definition=definition)
+        for events in list(self.events.values()):
+            for event in list(events.values()):
+                if event.is_link_waiting and (event.tenant, event.link) == alias:
+                    self.put_event(event.key, without_link(event, None))
+
+    def put_event(self, key: EventKey, event: Event | None) -> None:
+        """Store what is left of an event; with nothing left it goes, the secret perhaps too."""
+        if event is not None:
+            self.events[key.actor][key.seq] = event
+            return
+        waiting = self.events[key.actor]
+        del waiting[key.seq]
+        if not waiting:
+            del self.events[key.actor]
+        self.forget_secret(key.actor)
 
     def unlist(self, tenant: Tenant, identifier: str) -> None:
         """Take what is being deleted out of the configs that list it."""

@@ -13,6 +13,7 @@ from backends.stores import rules, sharing_rules
 from backends.stores.sqlite.config_entries import unlist
 from backends.stores.sqlite.database import Database
 from backends.stores.sqlite.events import refuse_cycle
+from backends.stores.sqlite.links import unlink
 from backends.stores.sqlite.nonces import drop_nonces
 from backends.stores.sqlite.permissions import begin_map, check_shared, forget
 from backends.stores.sqlite.rows import first
@@ -46,7 +47,7 @@ class SqliteAliases(AliasStore):
         return await self._database.read(_of_actor, actor)
 
     async def delete(self, key: AliasKey) -> None:
-        """Remove it with its permissions and nonces."""
+        """Remove it with its permissions and nonces, and out of links."""
         await self._database.write(_delete, key)
 
 
@@ -114,3 +115,4 @@ def _delete(connection: sqlite3.Connection, key: AliasKey) -> None:
     connection.execute("DELETE FROM aliases WHERE tenant = ? AND alias = ?", key)
     unshare(connection, alias.shared)
     unlist(connection, key.tenant, key.alias)
+    unlink(connection, key.tenant, key.alias)

@@ -21,6 +21,7 @@ from backends.stores.sqlite.schema_cron import CRON
 from backends.stores.sqlite.schema_events import EVENTS
 from backends.stores.sqlite.schema_hosts import HOSTS
 from backends.stores.sqlite.schema_intake import INTAKE
+from backends.stores.sqlite.schema_links import LINKS
 from backends.stores.sqlite.schema_token_clients import TOKEN_CLIENTS
 from backends.stores.sqlite.schema_usage import USAGE
 
@@ -252,7 +253,7 @@ _RETIRING: Step = ("ALTER TABLE workers ADD COLUMN is_retiring INTEGER NOT NULL 
 #: step n leads from version n to version n + 1
 MIGRATIONS: Sequence[Step] = (
     _FIRST, _SHARING, INTAKE, _NONCE_LIFE, CRON, _RETIRING, CONFIGS, EVENTS, USAGE, AUDIT,
-    HOSTS, BLOBS, TOKEN_CLIENTS,
+    HOSTS, BLOBS, TOKEN_CLIENTS, LINKS,
 )  # fmt: skip
 
 

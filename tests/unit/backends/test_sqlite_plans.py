@@ -148,7 +148,10 @@ async def _sharing(stores: Stores, actor: Actor) -> None:
     with pytest.raises(ForbiddenError):
         await stores.nonces.redeem(left.id, alias.shared, Level.UPDATE, NOON)
     await stores.nonces.delete(nonce.id)
+    linked = await insert_actor(stores, link="two")
+    await stores.actors.set_status(linked.key, ActorStatus.READY, "", expect=set(ActorStatus))
     await stores.aliases.delete(other.key)
+    await stores.actors.delete(linked.key)
 
 
 async def _configure(stores: Stores, actor: Actor) -> None:
@@ -441,6 +444,8 @@ async def test_work_does_not_grow_with_what_others_share(
         owner = f"user{number}"
         other = await insert_actor(stores, owner=owner)
         its_alias = await insert_alias(stores, other, owner, owner=owner)
+        linked = await insert_actor(stores, owner=owner, link=owner)
+        await stores.actors.set_status(linked.key, ActorStatus.READY, "", expect=set(ActorStatus))
         for key in (other.key.shared, its_alias.shared):
             await stores.permissions.grant(key, "joe", Level.READ)
             await stores.permissions.grant(key, "ann", Level.NONE)

@@ -20,6 +20,7 @@ from abaco.domain.permission import Level, ObjectKind
 from abaco.errors import ConfigError
 from backends.stores.sqlite.database import connect, open_database, prepare
 from backends.stores.sqlite.schema import MIGRATIONS, migrate
+from backends.stores.sqlite.schema_links import LINKS
 from tests.support.records import (
     NOON,
     TENANT,
@@ -122,6 +123,27 @@ async def test_actors_of_version_1_belong_to_their_owners(old_file: Path, tmp_pa
             await stores.actors.delete(key)
             assert await stores.aliases.list_aliases(tenant) == []
             assert await stores.permissions.visible(ObjectKind.ACTOR, tenant, owner) == []
+
+
+def test_links_by_aliases_that_went_before_are_cleared(old: sqlite3.Connection) -> None:
+    migrate(old, MIGRATIONS[: MIGRATIONS.index(LINKS)])
+    row = "'{}', owner, api_server, json_set(definition, '$.link', '{}'), create_time"
+    columns = ("last_update_time", "status", "status_message", "revision", "state", "state_version")
+    names = {"by-id": "counter", "by-alias": "there", "dangling": "gone", "unlinked": ""}
+    for name, link in names.items():
+        old.execute(
+            "INSERT INTO actors (tenant, id, owner, api_server, definition, create_time,"
+            f" {', '.join(columns)}, link) SELECT tenant, {row.format(name, link)},"
+            f" {', '.join(columns)}, '{link}' FROM actors WHERE id = 'counter'"
+        )
+    old.execute("INSERT INTO aliases VALUES ('DEV', 'there', 'counter', 'jane', '', 0)")
+    old.execute("INSERT INTO aliases VALUES ('OTHER', 'gone', 'counter', 'jane', '', 0)")
+    old.commit()
+    migrate(old)
+    found = old.execute("SELECT id, link, json_extract(definition, '$.link') FROM actors")
+    links = {row[0]: row[1:] for row in map(tuple, found) if row[0] in names}
+    kept = {name: (link, link) for name, link in names.items()}
+    assert links == {**kept, "dangling": ("", "")}
 
 
 def test_a_step_leads_from_version_to_version_and_keeps_the_data(
