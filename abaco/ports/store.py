@@ -163,21 +163,11 @@ class Counters:
 class Mailbox(Protocol):
     """Queues of messages, one per actor, and the executions they make.
 
-    A row goes queued -> leased -> gone. ``attempt`` fences: every write of a run names the
+    Messages come in by ``abaco.ports.intake``, numbered from 1 for each actor; no number is given
+    twice. A row goes queued -> leased -> gone. ``attempt`` fences: every write of a run names the
     attempt it belongs to and is refused (False) when that is not the execution's present one,
     or the execution is final.
     """
-
-    @abstractmethod
-    async def submit(
-        self, execution: Execution, message: Message, *, max_queued: int | None = None
-    ) -> Message:
-        """Store execution and message together, last in the actor's queue.
-
-        Raises NotFoundError when the actor is absent, ConflictError when SHUTTING_DOWN or the
-        execution id exists, LimitExceededError when more than ``max_queued`` messages wait.
-        Returns the message with its ``seq``.
-        """
 
     @abstractmethod
     async def claim(self, worker: WorkerKey, revision: int, now: datetime) -> Claim | Refusal:

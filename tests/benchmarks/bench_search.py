@@ -26,7 +26,7 @@ from abaco.ports.store import Stores
 from backends.registry import find_stores
 from backends.system import SystemClock
 from tests.support.records import OWNER, TENANT, a_message, an_actor, an_execution, an_outcome, at
-from tests.support.stores import store_settings
+from tests.support.stores import enqueue, store_settings
 
 #: what is asked, in one actor or (False) in all that can be seen
 QUESTIONS: tuple[tuple[SearchKind, bool, Mapping[str, str]], ...] = (
@@ -67,7 +67,7 @@ async def fill(stores: Stores, actor_count: int, execution_count: int) -> list[A
         # half of all executions are the first actor's
         actor = actors[0 if number % 2 else number % actor_count]
         execution = an_execution(actor, message_received_time=at(number))
-        await stores.mailbox.submit(execution, a_message(execution))
+        await enqueue(stores, execution, a_message(execution))
         if number % 100 == 0:
             text = b"".join(b"line %d of the output\n" % line for line in range(50))
             await stores.logs.append(execution.key, 0, text, max_bytes=10**6, expires_at=None)
@@ -116,7 +116,7 @@ async def intake(stores: Stores, actor: Actor, seconds: float, *, beside: str) -
     async def submit() -> None:
         while (begin := time.perf_counter()) < end:
             execution = an_execution(actor, message_received_time=at(10**6))
-            await stores.mailbox.submit(execution, a_message(execution))
+            await enqueue(stores, execution, a_message(execution))
             samples_ms.append((time.perf_counter() - begin) * 1e3)
 
     await asyncio.gather(search(), submit())

@@ -26,7 +26,7 @@ from abaco.domain.worker import Worker, WorkerStatus
 from abaco.ports.store import Claim, Stores
 from backends.system import SystemClock
 from tests.support.records import NOON, a_message, a_worker, an_actor, an_execution, an_outcome
-from tests.support.stores import opened
+from tests.support.stores import enqueue, opened
 
 Call = Callable[[], Coroutine[Any, Any, bool]]
 
@@ -36,7 +36,7 @@ BACKLOGS = (0, 100_000)
 
 async def submit(stores: Stores, actor: Actor) -> bool:
     execution = an_execution(actor)
-    await stores.mailbox.submit(execution, a_message(execution))
+    await enqueue(stores, execution, a_message(execution))
     return True
 
 

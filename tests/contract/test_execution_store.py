@@ -16,7 +16,7 @@ from tests.support.records import (
     an_outcome,
     at,
 )
-from tests.support.stores import add_worker, claim, insert_actor, leased_run, submit
+from tests.support.stores import add_worker, claim, enqueue, insert_actor, leased_run, submit
 
 
 async def test_an_unknown_execution_is_not_found(stores: Stores) -> None:
@@ -33,7 +33,7 @@ async def test_executions_are_paged_by_time_then_id(stores: Stores) -> None:
     actor = await insert_actor(stores)
     executions = [an_execution(actor, message_received_time=at(n)) for n in (5, 1, 1, 9, 1, 0)]
     for execution in executions:
-        await stores.mailbox.submit(execution, a_message(execution))
+        await enqueue(stores, execution, a_message(execution))
     await submit(stores, await insert_actor(stores), 2)
     expected = sorted(executions, key=lambda each: (each.message_received_time, each.id))
     pages, after = [], None

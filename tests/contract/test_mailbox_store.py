@@ -22,7 +22,7 @@ from tests.support.records import (
     at,
     worker_key,
 )
-from tests.support.stores import add_worker, claim, insert_actor, leased_run, submit
+from tests.support.stores import add_worker, claim, enqueue, insert_actor, leased_run, submit
 
 ALL_WORKERS = frozenset(WorkerStatus)
 
@@ -38,19 +38,19 @@ async def test_submit_stores_execution_and_message_together(stores: Stores) -> N
         jwt_header="X-JWT-Assertion-DEV",
         revision=4,
     )
-    stored = await stores.mailbox.submit(execution, message)
-    assert stored == replace(message, seq=1)
+    await enqueue(stores, execution, message)
     assert await stores.executions.get(execution.key) == execution
     assert await stores.mailbox.count(actor.key) == 1
     worker = await add_worker(stores, actor)
     taken = await claim(stores, worker)
-    assert taken.message == replace(stored, state=MessageState.LEASED, lease_owner=worker.id)
+    expected = replace(message, seq=1, state=MessageState.LEASED, lease_owner=worker.id)
+    assert taken.message == expected
 
 
 async def test_submit_to_an_absent_actor_leaves_nothing(stores: Stores) -> None:
     execution = an_execution(an_actor())
     with pytest.raises(NotFoundError, match=execution.actor_id):
-        await stores.mailbox.submit(execution, a_message(execution))
+        await enqueue(stores, execution, a_message(execution))
     with pytest.raises(NotFoundError):
         await stores.executions.get(execution.key)
     assert (await stores.executions.counters()).accepted == 0
@@ -73,7 +73,7 @@ async def test_a_taken_execution_id_is_refused_and_queues_nothing(stores: Stores
     actor = await insert_actor(stores)
     (execution,) = await submit(stores, actor)
     with pytest.raises(ConflictError, match=execution.id):
-        await stores.mailbox.submit(execution, a_message(execution))
+        await enqueue(stores, execution, a_message(execution))
     assert await stores.mailbox.count(actor.key) == 1
     assert (await stores.executions.totals(actor.key)).count == 1
 
@@ -82,10 +82,10 @@ async def test_submit_is_refused_when_more_than_the_limit_wait(stores: Stores) -
     actor = await insert_actor(stores)
     for _ in range(3):
         execution = an_execution(actor)
-        await stores.mailbox.submit(execution, a_message(execution), max_queued=2)
+        await enqueue(stores, execution, a_message(execution), max_queued=2)
     refused = an_execution(actor)
     with pytest.raises(LimitExceededError, match="3"):
-        await stores.mailbox.submit(refused, a_message(refused), max_queued=2)
+        await enqueue(stores, refused, a_message(refused), max_queued=2)
     assert await stores.mailbox.count(actor.key) == 3
     with pytest.raises(NotFoundError):
         await stores.executions.get(refused.key)
@@ -94,7 +94,7 @@ async def test_submit_is_refused_when_more_than_the_limit_wait(stores: Stores) -
 async def test_leased_messages_do_not_count_against_the_limit(stores: Stores) -> None:
     actor, _, _ = await leased_run(stores)
     execution = an_execution(actor)
-    await stores.mailbox.submit(execution, a_message(execution), max_queued=0)
+    await enqueue(stores, execution, a_message(execution), max_queued=0)
     assert await stores.mailbox.count(actor.key) == 1
 
 
@@ -105,25 +105,29 @@ async def test_only_a_fresh_execution_is_accepted(stores: Stores, fields: Any) -
     actor = await insert_actor(stores)
     execution = an_execution(actor, **fields)
     with pytest.raises(ValueError, match="fresh"):
-        await stores.mailbox.submit(execution, a_message(execution))
+        await enqueue(stores, execution, a_message(execution))
 
 
 async def test_a_message_is_accepted_with_its_own_execution_only(stores: Stores) -> None:
     actor = await insert_actor(stores)
     with pytest.raises(ValueError, match="its own"):
-        await stores.mailbox.submit(an_execution(actor), a_message(an_execution(actor)))
+        await enqueue(stores, an_execution(actor), a_message(an_execution(actor)))
 
 
 async def test_sequence_numbers_run_per_actor_and_are_never_given_again(stores: Stores) -> None:
     one, two = await insert_actor(stores), await insert_actor(stores)
+    workers = {
+        actor.id: [await add_worker(stores, actor) for _ in range(2)] for actor in (one, two)
+    }
     seqs = []
     for actor in (one, two, one):
-        execution = an_execution(actor)
-        seqs.append((await stores.mailbox.submit(execution, a_message(execution))).seq)
+        await submit(stores, actor)
+        seqs.append((await claim(stores, workers[actor.id].pop())).message.seq)
     assert seqs == [1, 1, 2]
+    await submit(stores, one)
     await stores.mailbox.purge(one.key, an_error_outcome())
-    execution = an_execution(one)
-    assert (await stores.mailbox.submit(execution, a_message(execution))).seq == 3
+    await submit(stores, one)
+    assert (await claim(stores, await add_worker(stores, one))).message.seq == 4
 
 
 async def test_a_claim_leases_the_head_and_gives_what_the_run_needs(stores: Stores) -> None:
@@ -387,7 +391,7 @@ async def test_purge_ends_what_waits_and_spares_what_runs(stores: Stores) -> Non
     await submit(stores, other)
     waiting = [an_execution(actor, message_received_time=at(n)) for n in range(3)]
     for execution in waiting:
-        await stores.mailbox.submit(execution, a_message(execution))
+        await enqueue(stores, execution, a_message(execution))
     outcome = an_error_outcome("purged", cpu_ns=1)
     purged = await stores.mailbox.purge(actor.key, outcome)
     assert purged == [execution.id for execution in waiting]
@@ -421,9 +425,8 @@ async def test_nobody_reaches_into_a_message(stores: Stores) -> None:
     actor = await insert_actor(stores)
     body: dict[str, Any] = {"list": [1]}
     execution = an_execution(actor)
-    stored = await stores.mailbox.submit(execution, a_message(execution, body=body))
+    await enqueue(stores, execution, a_message(execution, body=body))
     body["list"].append(2)
-    stored.body["list"].append(3)
     worker = await add_worker(stores, actor)
     taken = await claim(stores, worker)
     assert taken.message.body == {"list": [1]}

@@ -35,6 +35,7 @@ from tests.support.stores import (
     add_worker,
     check_conservation,
     claim,
+    enqueue,
     insert_actor,
     insert_alias,
     leased_run,
@@ -131,7 +132,7 @@ async def test_the_end_of_a_run_is_an_event_with_the_hops_of_its_message(stores:
     actor = await listened(stores, link=False)
     worker = await add_worker(stores, actor)
     execution = an_execution(actor)
-    await stores.mailbox.submit(execution, a_message(execution, hops=4))
+    await enqueue(stores, execution, a_message(execution, hops=4))
     taken = await claim(stores, worker)
     assert taken.message.hops == 4
     assert await stores.mailbox.mark_running(execution.key, 1, "c", NOON)

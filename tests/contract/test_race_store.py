@@ -27,6 +27,7 @@ from tests.support.stores import (
     add_worker,
     check_conservation,
     claim,
+    enqueue,
     insert_actor,
     leased_run,
     submit,
@@ -106,7 +107,7 @@ async def test_submitters_and_claimers_at_once_lose_nothing(stores: Stores) -> N
 
     async def send() -> str:
         execution = an_execution(actor)
-        await stores.mailbox.submit(execution, a_message(execution))
+        await enqueue(stores, execution, a_message(execution))
         return execution.id
 
     async def take(index: int) -> list[str]:
@@ -366,7 +367,7 @@ async def test_delete_while_messages_wait_run_and_come(stores: Stores) -> None:
         _, finalized, sent = await asyncio.gather(
             stores.actors.delete(actor.key),
             stores.mailbox.finalize(running.execution.key, 1, an_outcome(), now=NOON),
-            stores.mailbox.submit(late, a_message(late)),
+            enqueue(stores, late, a_message(late)),
             return_exceptions=True,
         )
         assert finalized is True
@@ -384,7 +385,7 @@ async def test_a_full_queue_takes_no_more_than_it_may(stores: Stores) -> None:
 
     async def send() -> None:
         execution = an_execution(actor)
-        await stores.mailbox.submit(execution, a_message(execution), max_queued=3)
+        await enqueue(stores, execution, a_message(execution), max_queued=3)
 
     answers = await asyncio.gather(*(send() for _ in range(12)), return_exceptions=True)
     assert answers.count(None) == 4

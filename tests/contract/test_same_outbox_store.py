@@ -26,6 +26,7 @@ from tests.support.records import (
     an_outcome,
     at,
 )
+from tests.support.stores import enqueue
 
 HOOK = "https://example.org/"
 TARGET = an_actor(id=ActorId("target"))
@@ -71,7 +72,7 @@ def redefine(actor: Actor, link: str, webhook: str, secret: str | None) -> Step:
 def submit(actor: Actor, index: int, hops: int) -> Step:
     execution = _execution(actor, index)
     message = a_message(execution, hops=hops)
-    return lambda stores: stores.mailbox.submit(execution, message)
+    return lambda stores: enqueue(stores, execution, message)
 
 
 def run(actor: Actor, index: int) -> Step:

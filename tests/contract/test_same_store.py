@@ -27,6 +27,7 @@ from tests.support.records import (
     an_outcome,
     at,
 )
+from tests.support.stores import enqueue
 
 #: few names, so that steps meet
 ACTORS = [
@@ -54,7 +55,7 @@ def _worker(actor: Actor, index: int) -> Any:
 def _submit(actor: Actor, index: int, body: Any, max_queued: int | None) -> Step:
     execution = _execution(actor, index)
     message = a_message(execution, body=body)
-    return lambda stores: stores.mailbox.submit(execution, message, max_queued=max_queued)
+    return lambda stores: enqueue(stores, execution, message, max_queued=max_queued)
 
 
 def _request(actor: Actor, index: int, limit: int, revision: int) -> Step:

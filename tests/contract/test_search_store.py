@@ -24,7 +24,15 @@ from tests.support.records import (
     an_execution,
     at,
 )
-from tests.support.stores import BACKENDS, add_worker, insert_actor, leased_run, opened, submit
+from tests.support.stores import (
+    BACKENDS,
+    add_worker,
+    enqueue,
+    insert_actor,
+    leased_run,
+    opened,
+    submit,
+)
 
 ACTORS, EXECUTIONS, WORKERS, LOGS = SearchKind
 
@@ -64,7 +72,7 @@ class TestOrderAndPages:
                 execution = an_execution(
                     actor, id=f"{name}{number}", message_received_time=at(number)
                 )
-                await stores.mailbox.submit(execution, a_message(execution))
+                await enqueue(stores, execution, a_message(execution))
             await add_worker(stores, actor, id=f"w{name}", create_time=at(-seconds))
         assert await ids(stores, ACTORS) == ["c", "a", "b"]
         assert await ids(stores, EXECUTIONS) == ["a1", "b1", "c1", "a2", "b2", "c2"]
@@ -147,7 +155,7 @@ class TestRights:
         for tenant in ("ONE", "TWO"):
             actor = await insert_actor(stores, id="twin", tenant=tenant, description=tenant)
             execution = an_execution(actor, id="e", executor=tenant)
-            await stores.mailbox.submit(execution, a_message(execution))
+            await enqueue(stores, execution, a_message(execution))
             await add_worker(stores, actor, id="w", host_id=tenant)
         for kind in (ACTORS, EXECUTIONS, WORKERS):
             (item,) = (await find(stores, kind, tenant="TWO")).items

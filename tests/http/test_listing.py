@@ -12,6 +12,7 @@ from abaco.errors import StoreUnavailableError
 from handlers import listing, rendering
 from tests.http.site import TENANT, make_token
 from tests.support import records
+from tests.support.stores import enqueue
 
 #: items that make more than one slice
 LONG = 2 * listing.SLICE_ITEMS + 7
@@ -21,10 +22,10 @@ def fill(site, actor_id, count):
     """Put executions into the store as posted messages would."""
 
     async def submit():
-        key, mailbox = site.key(actor_id), site.services.stores.mailbox
+        key, stores = site.key(actor_id), site.services.stores
         for number in range(count):
             execution = records.an_execution(key, message_received_time=records.at(number))
-            await mailbox.submit(execution, records.a_message(execution))
+            await enqueue(stores, execution, records.a_message(execution))
 
     site.run(submit())
 

@@ -28,7 +28,7 @@ from tests.support.records import (
     an_outcome,
     at,
 )
-from tests.support.stores import claim
+from tests.support.stores import claim, enqueue
 
 #: whom the questions come from
 READER = "rita"
@@ -69,7 +69,7 @@ async def populate(stores: Stores, population: Population) -> None:
         key = population.actors[number % len(population.actors)].key.shared
         await stores.permissions.grant(key, user, level)
     for execution, outcome, output, expires_at in population.runs:
-        await stores.mailbox.submit(execution, a_message(execution))
+        await enqueue(stores, execution, a_message(execution))
         if output is not None:
             await stores.logs.append(execution.key, 0, output, max_bytes=20, expires_at=expires_at)
         if outcome is not None:

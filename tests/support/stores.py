@@ -13,11 +13,12 @@ from abaco.domain.actor import Actor
 from abaco.domain.actor_config import ActorConfig
 from abaco.domain.alias import Alias
 from abaco.domain.execution import Execution
+from abaco.domain.message import Message
 from abaco.domain.nonce import Nonce
 from abaco.domain.permission import ObjectKey
 from abaco.domain.worker import Worker, WorkerStatus
 from abaco.ports.clock import Clock
-from abaco.ports.intake import Submission
+from abaco.ports.intake import Room, Submission
 from abaco.ports.store import Claim, Stores
 from backends.registry import find_stores
 from tests.support.records import (
@@ -80,11 +81,19 @@ async def insert_config(
     return config
 
 
+async def enqueue(
+    stores: Stores, execution: Execution, message: Message, *, max_queued: int | None = None
+) -> None:
+    """Queue one message, if no more than that wait."""
+    room = Room(before=max_queued)
+    await stores.intake.submit([Submission(execution, message)], now=message.enqueued_at, room=room)
+
+
 async def submit(stores: Stores, actor: Actor, count: int = 1) -> list[Execution]:
     """Queue messages, a second apart, with their number as the body."""
     executions = [an_execution(actor, message_received_time=at(n)) for n in range(count)]
     for number, execution in enumerate(executions):
-        await stores.mailbox.submit(execution, a_message(execution, body=number))
+        await enqueue(stores, execution, a_message(execution, body=number))
     return executions
 
 

@@ -18,12 +18,10 @@ from abaco.domain.execution import (
     Outcome,
 )
 from abaco.domain.ids import ExecutionId
-from abaco.domain.message import Message, MessageState
+from abaco.domain.message import MessageState
 from abaco.domain.worker import WorkerKey, WorkerStatus
-from abaco.ports.intake import Room, Submission
 from abaco.ports.store import Claim, Counters, ExecutionStore, Mailbox, Refusal
 from backends.stores import rules
-from backends.stores.memory.intake import MemoryIntake
 from backends.stores.memory.state import State, copy_actor, copy_execution, copy_message
 
 
@@ -32,18 +30,6 @@ class MemoryMailbox(Mailbox):
 
     def __init__(self, state: State) -> None:
         self._state = state
-
-    async def submit(
-        self, execution: Execution, message: Message, *, max_queued: int | None = None
-    ) -> Message:
-        """Store execution and message together."""
-        await MemoryIntake(self._state).submit(
-            [Submission(execution, message)],
-            now=message.enqueued_at,
-            room=Room(before=max_queued),
-        )
-        seq = self._state.seqs[execution.key]
-        return copy_message(self._state.boxes[message.actor].messages[seq])
 
     async def claim(self, worker: WorkerKey, revision: int, now: datetime) -> Claim | Refusal:
         """Lease the head of the queue."""

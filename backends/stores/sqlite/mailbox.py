@@ -8,28 +8,23 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 
 from abaco.domain.actor import ActorKey, ActorStatus
 from abaco.domain.execution import (
-    Execution,
     ExecutionKey,
     ExecutionStatus,
     HaltReason,
     Outcome,
 )
 from abaco.domain.ids import ActorId, ExecutionId, Tenant
-from abaco.domain.message import Message
 from abaco.domain.worker import WorkerKey, WorkerStatus
 from abaco.ports.clock import Clock
-from abaco.ports.intake import Room, Submission
 from abaco.ports.store import Claim, Mailbox, Refusal
 from backends.stores import rules
 from backends.stores.sqlite.counts import drop_queued, move
 from backends.stores.sqlite.database import Database
 from backends.stores.sqlite.events import EventWriter
-from backends.stores.sqlite.intake import put_batch, to_rows
 from backends.stores.sqlite.rows import (
     first,
     outcome_values,
@@ -93,17 +88,6 @@ class SqliteMailbox(Mailbox):
         self._database = database
         self._clock = clock
         self._events = events
-
-    async def submit(
-        self, execution: Execution, message: Message, *, max_queued: int | None = None
-    ) -> Message:
-        """Store execution and message together."""
-        rules.check_fresh(execution, message)
-        queued = rules.as_queued(message)
-        (row,) = to_rows([Submission(execution, queued)])
-        room = Room(before=max_queued)
-        seq = await self._database.write(put_batch, execution.key.actor, [row], room)
-        return replace(queued, seq=seq)
 
     async def claim(self, worker: WorkerKey, revision: int, now: datetime) -> Claim | Refusal:
         """Lease the head of the queue."""

@@ -24,7 +24,7 @@ from backends.drivers.scripted import Act
 from backends.system import SystemClock
 from tests.support.house import QUICK, House, a_house, an_engine
 from tests.support.records import a_message, a_worker, an_execution
-from tests.support.stores import add_worker, insert_actor
+from tests.support.stores import add_worker, enqueue, insert_actor
 
 LONG = Act(until_stopped=True)
 
@@ -146,7 +146,7 @@ async def test_the_message_of_a_record_without_an_agent_runs_again() -> None:
         await check(house)
         ghost = await add_worker(house.stores, actor)
         execution = an_execution(actor)
-        await house.stores.mailbox.submit(execution, a_message(execution))
+        await enqueue(house.stores, execution, a_message(execution))
         taken = await house.stores.mailbox.claim(ghost.key, 1, execution.message_received_time)
         assert isinstance(taken, Claim)
         await check(house)
@@ -178,7 +178,7 @@ async def test_a_leased_message_of_an_actor_that_is_gone_ends(has_container: boo
             worker = a_worker(actor, status=WorkerStatus.READY)
             await house.stores.workers.request(worker, limit=1)
             running = an_execution(actor)
-            await house.stores.mailbox.submit(running, a_message(running))
+            await enqueue(house.stores, running, a_message(running))
             received = running.message_received_time
             await house.stores.mailbox.claim(worker.key, 1, received)
         await house.stores.actors.delete(actor.key)
@@ -204,7 +204,7 @@ async def ticked(house: House) -> set[object]:
 async def silent_message(house: House, actor: Actor) -> None:
     """Queue a message and tell nobody."""
     execution = an_execution(actor)
-    await house.stores.mailbox.submit(execution, a_message(execution))
+    await enqueue(house.stores, execution, a_message(execution))
 
 
 async def test_a_message_nobody_heard_of_is_found() -> None:

@@ -298,7 +298,7 @@ async def main(directory):
         async def send():
             execution = an_execution(actor)
             try:
-                await stores.mailbox.submit(execution, a_message(execution, body="x" * 2000))
+                await enqueue(stores, execution, a_message(execution, body="x" * 2000))
                 accepted.append(execution.id)
             except StoreUnavailableError as error:
                 refused.append(error.message)

@@ -31,7 +31,7 @@ from abaco.ports.store import Claim
 from tests.support.records import (
     NOON, SteppedClock, a_message, an_actor, an_execution, an_outcome, at,
 )
-from tests.support.stores import add_worker, opened
+from tests.support.stores import add_worker, enqueue, opened
 
 def say(*words):
     os.write(1, (" ".join(words) + "\\n").encode())
@@ -42,7 +42,7 @@ async def submit(stores, actor, prefix):
         execution = an_execution(
             actor, id=f"{prefix}-{number}", message_received_time=at(number)
         )
-        await stores.mailbox.submit(execution, a_message(execution, body="x" * 300))
+        await enqueue(stores, execution, a_message(execution, body="x" * 300))
         say("accepted", execution.id)
         number += 1
 

@@ -45,6 +45,7 @@ from tests.support.stores import (
     a_batch,
     add_worker,
     claim,
+    enqueue,
     insert_actor,
     insert_alias,
     insert_config,
@@ -398,7 +399,7 @@ async def test_work_does_not_grow_with_history_or_queue(stores: Stores, database
 
     async def add() -> None:
         execution = an_execution(actor, message_received_time=at(10**6))
-        await stores.mailbox.submit(execution, a_message(execution))
+        await enqueue(stores, execution, a_message(execution))
 
     async def take_in() -> None:
         key = a_retry_key(new_id())
