@@ -26,7 +26,7 @@ from abaco.domain.execution import (
     Outcome,
 )
 from abaco.domain.host_access import HostAccess
-from abaco.domain.ids import ExecutionId, Tenant
+from abaco.domain.ids import ExecutionId
 from abaco.domain.message import Message
 from abaco.domain.worker import Worker, WorkerKey, WorkerStatus
 from abaco.ports.audit import AuditStore
@@ -62,15 +62,8 @@ class ActorStore(Protocol):
         """Return these actors, each once, oldest first. Absent ones are passed over."""
 
     @abstractmethod
-    async def list_actors(
-        self,
-        *,
-        tenant: Tenant | None = None,
-        owner: str | None = None,
-        after: Actor | None = None,
-        limit: int = 1000,
-    ) -> list[Actor]:
-        """Page actors, of one tenant and owner or (None) of all, that come after ``after``."""
+    async def list_actors(self, *, after: Actor | None = None, limit: int = 1000) -> list[Actor]:
+        """Page the actors of all tenants that come after ``after``."""
 
     @abstractmethod
     async def update(

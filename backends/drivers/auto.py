@@ -11,6 +11,7 @@ from abaco.errors import ConfigError
 from backends.drivers import docker, podman
 from backends.drivers.host import look
 from backends.drivers.opened import DriverFactory, OpenedDriver
+from backends.drivers.probe import answers
 
 log = logging.getLogger(__name__)
 
@@ -22,9 +23,9 @@ async def choose(settings: Settings) -> tuple[str, DriverFactory]:
         ConfigError: Nothing answers and Podman is not installed; says what to do.
 
     """
-    if await docker.answers(settings):
+    if await answers("Docker", settings.engine.docker_socket, docker.ask_info):
         return "docker", docker.open_driver
-    if await podman.answers(settings):
+    if await answers("Podman", settings.engine.podman_socket, podman.ask_info):
         return "podman", podman.open_service
     if "podman" in look().programs:
         return "embedded podman", podman.open_embedded

@@ -27,8 +27,6 @@ API_VERSION = "1.41"
 BASE = f"/v{API_VERSION}"
 #: where containers that may drive the engine find its socket
 ENGINE_SOCKET = "/var/run/docker.sock"
-#: seconds an engine has to answer when it is looked for
-PROBE_S = 5.0
 
 
 async def ask_info(http: EngineHttp) -> EngineInfo:
@@ -225,17 +223,3 @@ async def open_driver(settings: Settings, instance_id: str) -> AsyncIterator[Ope
         yield OpenedDriver(driver=driver)
     finally:
         await driver.close()
-
-
-async def answers(settings: Settings) -> bool:
-    """Tell whether a Docker engine answers at the configured endpoint."""
-    http = EngineHttp(settings.engine.docker_socket, timeout_s=PROBE_S)
-    try:
-        await ask_info(http)
-    except DriverError as error:
-        level = logging.WARNING if http.is_there() else logging.INFO
-        log.log(level, "no Docker at %s: %s", http.endpoint, error.message)
-        return False
-    finally:
-        http.close()
-    return True

@@ -19,12 +19,10 @@ from backends.drivers.images import Image, ImageApi, Images, PullError, with_reg
 from backends.drivers.opened import OpenedDriver
 from backends.drivers.podman_containers import BASE, PodmanDialect
 from backends.drivers.podman_service import PodmanService
+from backends.drivers.probe import answers
 from backends.system import SystemClock
 
 log = logging.getLogger(__name__)
-
-#: seconds an engine has to answer when it is looked for
-PROBE_S = 5.0
 
 
 async def ask_info(http: EngineHttp) -> EngineInfo:
@@ -136,21 +134,9 @@ async def open_driver(settings: Settings, instance_id: str) -> AsyncIterator[Ope
     With an endpoint configured, that is the one, whether it answers now or not.
     """
     is_default = "podman_socket" not in settings.engine.model_fields_set
-    use_own = is_default and look().programs.get("podman") and not await answers(settings)
+    use_own = False
+    if is_default and look().programs.get("podman"):
+        use_own = not await answers("Podman", settings.engine.podman_socket, ask_info)
     opening = open_embedded if use_own else open_service
     async with opening(settings, instance_id) as opened:
         yield opened
-
-
-async def answers(settings: Settings) -> bool:
-    """Tell whether a Podman service answers at the configured endpoint."""
-    http = EngineHttp(settings.engine.podman_socket, timeout_s=PROBE_S)
-    try:
-        await ask_info(http)
-    except DriverError as error:
-        level = logging.WARNING if http.is_there() else logging.INFO
-        log.log(level, "no Podman at %s: %s", http.endpoint, error.message)
-        return False
-    finally:
-        http.close()
-    return True

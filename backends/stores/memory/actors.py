@@ -11,7 +11,6 @@ from abaco.domain.actor import RUNNABLE, Actor, ActorDefinition, ActorKey, Actor
 from abaco.domain.cron import CronChange
 from abaco.domain.execution import ExecutionKey
 from abaco.domain.host_access import HostAccess
-from abaco.domain.ids import Tenant
 from abaco.domain.permission import Level
 from abaco.domain.worker import VIABLE, Worker, WorkerKey, WorkerStatus
 from abaco.errors import InvalidInputError
@@ -76,21 +75,12 @@ class MemoryActors(ActorStore):
         found = [self._state.actors[key] for key in set(keys) if key in self._state.actors]
         return [copy_actor(actor) for actor in sorted(found, key=rules.age)]
 
-    async def list_actors(
-        self,
-        *,
-        tenant: Tenant | None = None,
-        owner: str | None = None,
-        after: Actor | None = None,
-        limit: int = 1000,
-    ) -> list[Actor]:
+    async def list_actors(self, *, after: Actor | None = None, limit: int = 1000) -> list[Actor]:
         """Page actors by (create_time, id, tenant)."""
         found = [
             actor
             for actor in self._state.actors.values()
-            if tenant in (None, actor.tenant)
-            and owner in (None, actor.owner)
-            and (after is None or rules.age(actor) > rules.age(after))
+            if after is None or rules.age(actor) > rules.age(after)
         ]
         return [copy_actor(actor) for actor in sorted(found, key=rules.age)[:limit]]
 

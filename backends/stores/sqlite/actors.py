@@ -10,7 +10,6 @@ from typing import Any
 from abaco.domain.actor import Actor, ActorDefinition, ActorKey, ActorStatus
 from abaco.domain.cron import CronChange
 from abaco.domain.host_access import HostAccess
-from abaco.domain.ids import Tenant
 from abaco.ports.clock import Clock
 from abaco.ports.store import ActorStore
 from backends.stores import rules
@@ -40,6 +39,8 @@ ACTOR_COLUMNS = (
 )  # fmt: skip
 _INSERT = insert_sql("actors", ACTOR_COLUMNS, on_conflict=IF_ABSENT)
 
+_PAGE = "ORDER BY create_time, id, tenant LIMIT ?"
+
 #: what goes with the actor; workers go by their foreign key
 _OWN_TABLES = ("logs", "log_chunks", "results", "result_counts")
 
@@ -64,16 +65,9 @@ class SqliteActors(ActorStore):
         """Return the actors that exist, by (create_time, id, tenant)."""
         return await self._database.read(_get_many, set(keys))
 
-    async def list_actors(
-        self,
-        *,
-        tenant: Tenant | None = None,
-        owner: str | None = None,
-        after: Actor | None = None,
-        limit: int = 1000,
-    ) -> list[Actor]:
+    async def list_actors(self, *, after: Actor | None = None, limit: int = 1000) -> list[Actor]:
         """Page actors by (create_time, id, tenant)."""
-        return await self._database.read(_list, tenant, owner, after, limit)
+        return await self._database.read(_list, after, limit)
 
     async def update(
         self,
@@ -162,33 +156,15 @@ def _insert(connection: sqlite3.Connection, actor: Actor, values: Values) -> Non
     begin_map(connection, actor.key.shared, actor.owner)
 
 
-def list_sql(*, has_tenant: bool, has_owner: bool, has_after: bool) -> str:
-    """Write the query of a page of actors; each form has an index that fits."""
-    conditions = ["tenant = :tenant"] * has_tenant + ["owner = :owner"] * has_owner
-    # with the tenant fixed, it has no part in the order
-    order = "create_time, id" if has_tenant else "create_time, id, tenant"
-    if has_after:
-        place = ":after_time, :after_id" if has_tenant else ":after_time, :after_id, :after_tenant"
-        conditions.append(f"({order}) > ({place})")
-    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-    return f"SELECT * FROM actors {where} ORDER BY {order} LIMIT :limit"  # noqa: S608 - constants
-
-
-def _list(
-    connection: sqlite3.Connection,
-    tenant: Tenant | None,
-    owner: str | None,
-    after: Actor | None,
-    limit: int,
-) -> list[Actor]:
-    sql = list_sql(
-        has_tenant=tenant is not None, has_owner=owner is not None, has_after=after is not None
-    )
-    values: dict[str, Any] = {"tenant": tenant, "owner": owner, "limit": limit}
-    if after is not None:
-        values["after_time"] = rules.to_micros(after.create_time)
-        values["after_id"], values["after_tenant"] = after.id, after.tenant
-    return [to_actor(row) for row in connection.execute(sql, values)]
+def _list(connection: sqlite3.Connection, after: Actor | None, limit: int) -> list[Actor]:
+    if after is None:
+        rows = connection.execute(f"SELECT * FROM actors {_PAGE}", (limit,))  # noqa: S608 - constant
+    else:
+        rows = connection.execute(
+            f"SELECT * FROM actors WHERE (create_time, id, tenant) > (?, ?, ?) {_PAGE}",  # noqa: S608 - constant
+            (rules.to_micros(after.create_time), after.id, after.tenant, limit),
+        )
+    return [to_actor(row) for row in rows]
 
 
 def _update(

@@ -1,4 +1,4 @@
-"""The step that lets links by an alias be found when the alias goes."""
+"""The step that lets links by an alias be found when the alias goes, and drops idle indexes."""
 
 from __future__ import annotations
 
@@ -19,4 +19,6 @@ LINKS: Sequence[str] = (
     """,
     "CREATE INDEX actors_of_link ON actors (tenant, link) WHERE link <> ''",
     "CREATE INDEX outbox_of_link ON outbox (tenant, link) WHERE is_link_waiting = 1",
+    "DROP INDEX actors_of_owner",
+    "DROP INDEX actors_of_tenant_owner",
 )

@@ -19,6 +19,7 @@ from abaco.errors import ConfigError, DriverError
 from backends import registry
 from backends.drivers import auto, docker, podman, podman_containers
 from backends.drivers.engine_http import EngineHttp
+from backends.drivers.probe import answers
 from backends.drivers.scripted import ScriptedDriver
 from backends.drivers.select import open_driver
 
@@ -81,7 +82,7 @@ async def test_podman_on_dockers_socket_is_not_docker(tmp_path: Path) -> None:
 
 async def test_docker_on_podmans_socket_is_not_podman(tmp_path: Path) -> None:
     async with engine(tmp_path / "d", DOCKER) as dockers:
-        assert not await podman.answers(settings(tmp_path, podman_socket=dockers))
+        assert not await answers("Podman", dockers, podman.ask_info)
         http = EngineHttp(dockers, timeout_s=5)
         with pytest.raises(DriverError, match="not Podman"):
             await podman.ask_info(http)

@@ -93,10 +93,8 @@ def _trace(connection: sqlite3.Connection, callback: Callable[[str], object] | N
 
 
 async def _lists(stores: Stores, actor: Actor) -> None:
-    for tenant in (None, actor.tenant):
-        for owner in (None, actor.owner):
-            for after in (None, actor):
-                await stores.actors.list_actors(tenant=tenant, owner=owner, after=after, limit=2)
+    for after in (None, actor):
+        await stores.actors.list_actors(after=after, limit=2)
     await stores.actors.get(actor.key)
     await stores.actors.get_many([actor.key, an_actor().key])
     executions = await stores.executions.list_executions(actor.key, limit=1)
