@@ -81,7 +81,6 @@ class Route(NamedTuple):
 _OPEN = Right(is_open=True)
 _MEMBER = Right()
 _ADMINS = Right(is_for_admins=True)
-_ADMIN = Right(scope=Scope.ACTOR, is_for_admins=True)
 _READ = Right(scope=Scope.ACTOR, level=Level.READ)
 _EXECUTE = Right(scope=Scope.ACTOR, level=Level.EXECUTE)
 _UPDATE = Right(scope=Scope.ACTOR, level=Level.UPDATE)
@@ -212,7 +211,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         f"{_ACTOR}/workers",
         WorkersHandler,
-        {"GET": _READ, "POST": _ADMIN},
+        {"GET": _READ, "POST": _UPDATE},
         {"POST": "worker.ensure"},
     ),
     Route(

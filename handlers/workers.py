@@ -26,7 +26,7 @@ class WorkersHandler(SearchableHandler):
         """Make sure there are at least so many."""
         request = WorkersRequest.read(self.body(), self.query(), self.case)
         self.note(num=request.num)
-        requested = await workers.ensure(self.services, self.actor, request.num)
+        requested = await workers.ensure_for(self.services, self.caller, self.actor, request.num)
         self.reply(None, f"{requested} new workers were requested.")
 
 

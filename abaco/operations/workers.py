@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abaco.domain.actor import RUNNABLE, Actor
+from abaco.domain.caller import Caller
 from abaco.domain.ids import WorkerId
 from abaco.domain.worker import Worker, WorkerKey, WorkerStatus
-from abaco.errors import ConflictError, InvalidInputError
+from abaco.errors import ConflictError, ForbiddenError, InvalidInputError
 from abaco.operations.access import check_length
 from abaco.operations.services import Services
 from abaco.ports.notices import Topic
@@ -34,6 +35,25 @@ async def get(services: Services, actor: Actor, worker_id: str) -> Worker:
     return await services.stores.workers.get(key)
 
 
+async def ensure_for(services: Services, caller: Caller, actor: Actor, num: int) -> int:
+    """Ask for workers as ``ensure`` does, within what the caller may ask for.
+
+    Others than administrators may have as many as the messages of the actor would bring it by
+    themselves: its ``max_workers``, or ``[spawner] max_workers_per_actor``; one if it is stateful.
+
+    Raises:
+        ForbiddenError: It is more.
+        InvalidInputError, ConflictError: As ``ensure``.
+
+    """
+    most = _most(services, actor)
+    if num > most and not caller.is_admin:
+        raise ForbiddenError(
+            f"num: this actor may have {most} workers, only administrators may ask for more"
+        )
+    return await ensure(services, actor, num)
+
+
 async def ensure(services: Services, actor: Actor, num: int) -> int:
     """Ask for workers until the actor has at least ``num``; never makes fewer.
 
@@ -60,6 +80,12 @@ async def ensure(services: Services, actor: Actor, num: int) -> int:
         requested += 1
     services.notices.publish(Topic.POOL, actor.key)
     return requested
+
+
+def _most(services: Services, actor: Actor) -> int:
+    if not actor.definition.stateless:
+        return 1
+    return actor.definition.max_workers or services.settings.spawner.max_workers_per_actor
 
 
 async def drain(services: Services, actor: Actor, worker_id: str) -> None:

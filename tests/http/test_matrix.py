@@ -113,7 +113,7 @@ TABLE: dict[tuple[str, str], Need] = {
     ("GET", "/actors/{actor}/permissions"): actor(READ, READ),
     ("POST", "/actors/{actor}/permissions"): actor(UPDATE, UPDATE, GRANT),
     ("GET", "/actors/{actor}/workers"): actor(READ, READ),
-    ("POST", "/actors/{actor}/workers"): admin({"num": 1}),
+    ("POST", "/actors/{actor}/workers"): actor(UPDATE, UPDATE, {"num": 1}),
     ("GET", "/actors/{actor}/workers/{worker}"): actor(READ, READ),
     ("DELETE", "/actors/{actor}/workers/{worker}"): actor(UPDATE, UPDATE),
     ("GET", "/actors/aliases"): member(),

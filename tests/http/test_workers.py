@@ -71,10 +71,40 @@ def test_ensure_a_number(site, actor_id, num):
     assert "num" in site.post(f"/actors/{actor_id}/workers", json_body={"num": num}).error
 
 
-def test_ensure_is_for_administrators(site):
-    actor_id = site.register(user="jane")
-    reply = site.post(f"/actors/{actor_id}/workers", user="jane")
-    assert (reply.status, "administrators" in reply.error) == (400, True)
+class TestEnsureByOthers:
+    """Who may update an actor may have the workers it would be brought by messages."""
+
+    def ask(self, site, actor_id, num, user="jane"):
+        path = f"/actors/{actor_id}/workers"
+        return site.post(path, json_body={"num": num}, user=user)
+
+    def test_as_many_as_its_messages_bring(self, make_site):
+        site = make_site()
+        actor_id = site.register(user="jane")
+        assert self.ask(site, actor_id, 20).result is None
+        assert len(site.get(f"/actors/{actor_id}/workers").result) == 20
+        reply = self.ask(site, actor_id, 21)
+        assert (reply.status, "may have 20 workers" in reply.error) == (400, True)
+        assert self.ask(site, actor_id, 21, user="testuser").result is None
+
+    def test_a_limit_of_its_own_counts(self, site):
+        body = site.fields(max_workers=3)
+        actor_id = site.register(**body)
+        path = f"/actors/{actor_id}/permissions"
+        site.post(path, json_body={"user": "jane", "level": "UPDATE"})
+        assert self.ask(site, actor_id, 3).result is None
+        assert "may have 3 workers" in self.ask(site, actor_id, 4).error
+
+    def test_a_stateful_one_has_one(self, site):
+        actor_id = site.register(user="jane", stateless=False)
+        assert self.ask(site, actor_id, 1).result is None
+        assert "may have 1 workers" in self.ask(site, actor_id, 2).error
+
+    def test_to_send_messages_is_not_enough(self, site):
+        actor_id = site.register()
+        path = f"/actors/{actor_id}/permissions"
+        site.post(path, json_body={"user": "jane", "level": "EXECUTE"})
+        assert "do not have access" in self.ask(site, actor_id, 1).error
 
 
 def test_ensure_while_the_actor_is_going(site, actor_id):
