@@ -91,7 +91,9 @@ def render_posted(posted: Posted, case: Case) -> dict[str, Any]:
         },
     }
     # A message that is JSON null is a value, not a missing one.
-    return dress(record, case, keep_nulls=True)
+    dressed = dress(record, case, keep_nulls=True)
+    # The older executors read this spelling, whatever the server's is.
+    return {**dressed, "executionId": execution.id}
 
 
 def render_batch(posted: PostedBatch, case: Case) -> dict[str, Any]:

@@ -74,6 +74,7 @@ class AbacoClient:
         url: Base URL without ``/actors``.
         headers: Sent with every request; carries the proof of who calls.
         ca: File with the certificates of authorities to trust, instead of this machine's own.
+        connections: Kept open at most; as many threads may use it without waste.
 
     Raises:
         BadUrlError: It is no HTTP URL.
@@ -82,12 +83,18 @@ class AbacoClient:
     """
 
     def __init__(
-        self, url: str, headers: Mapping[str, str] | None = None, *, ca: Path | None = None
+        self,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        ca: Path | None = None,
+        connections: int = 1,
     ) -> None:
         self.url = _checked(url).rstrip("/")
         self._headers = {"Accept": "application/json", **(headers or {})}
         self._pool = urllib3.PoolManager(
             retries=False,
+            maxsize=connections,
             timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
             ssl_context=_trust(ca) if self.url.lower().startswith("https:") else None,
         )

@@ -26,7 +26,7 @@ _MOST = 100
 @click.command(
     epilog=examples(
         "abaco workers hello",
-        "abaco workers hello --at-least 3       for administrators",
+        "abaco workers hello --at-least 3       at once, not as messages wait",
         "abaco workers hello --drain WORKER     it finishes its message first",
     )
 )

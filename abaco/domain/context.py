@@ -43,10 +43,14 @@ _TRUST = {"REQUESTS_CA_BUNDLE": CA_BUNDLE, "SSL_CERT_FILE": CA_BUNDLE}
 
 _RESERVED_PREFIXES = ("_abaco_", "_actor_configs")
 _RESERVED_NAMES = frozenset({"MSG", NONCE_VARIABLE})
+#: what a sender asks the program for, in a name of the contract
+_OPEN_NAMES = frozenset({"_abaco_executor_errors"})
 
 
 def is_reserved(name: str) -> bool:
     """Tell whether only the server may set this variable."""
+    if name in _OPEN_NAMES:
+        return False
     return name in _RESERVED_NAMES or name.startswith(_RESERVED_PREFIXES)
 
 

@@ -61,6 +61,10 @@ class StubApi:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         self._answers.setdefault((method, uri), []).append((status, body, named))
 
+    def forget(self, method: str, uri: str) -> None:
+        """Have no answer to this any more."""
+        self._answers.pop((method, uri), None)
+
     def take(self, request: HTTPServerRequest) -> Answer:
         """Note the request and return its answer."""
         method, uri = str(request.method), str(request.uri)

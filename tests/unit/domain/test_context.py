@@ -173,6 +173,12 @@ def test_json_that_does_not_fit_is_left_out() -> None:
     assert check_environment(found) <= MAX_ENVIRONMENT_BYTES
 
 
+def test_a_sender_may_ask_a_runner_for_errors() -> None:
+    name = "_abaco_executor_errors"
+    assert not is_reserved(name)
+    assert environment(query={name: "1"})[name] == "1"
+
+
 def test_a_message_may_be_as_long_as_the_kernel_allows() -> None:
     longest = MAX_VARIABLE_BYTES - len("MSG=")
     assert len(environment("x" * longest)["MSG"]) == longest

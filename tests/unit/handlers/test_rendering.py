@@ -103,6 +103,16 @@ class TestExecution:
         assert state["Error"] == ""
 
 
+@pytest.mark.parametrize("case", ["snake", "camel"])
+def test_older_executors_find_the_id_of_an_execution(case):
+    actor = records.an_actor()
+    execution = records.an_execution(actor)
+    posted = Posted(actor=actor, execution=execution, message=records.a_message(execution))
+    record = rendering.render_posted(posted, case)
+    assert record["executionId"] == execution.id
+    assert ("execution_id" in record) == (case == "snake")
+
+
 def test_a_message_that_is_null_is_shown_in_camel_too():
     actor = records.an_actor()
     execution = records.an_execution(actor)
