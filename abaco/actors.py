@@ -161,7 +161,9 @@ def _parse_dict(message: Optional[str]) -> Tuple[Dict[str, Any], str]:
     """Return the message if it is an object, and else why it is none."""
     twin = _variable("_abaco_msg_json")
     try:
-        found = json.loads(twin) if twin else _parse(message or "")
+        found = json.loads(twin) if twin else message or ""
+        if isinstance(found, str):
+            found = _parse(found)
     except ValueError as error:
         return {}, "the message is no object: {}".format(error)
     if isinstance(found, dict):

@@ -167,6 +167,12 @@ class TestContext:
         given(MSG="{'a': 1}", _abaco_msg_json='{"a": 2}')
         assert actors.get_context().message_dict == {"a": 2}
 
+    def test_a_text_is_read_whether_or_not_it_has_a_twin(self, given):
+        given(MSG='{"a": 2}', _abaco_msg_json=json.dumps('{"a": 2}'))
+        assert actors.get_context().message_dict == {"a": 2}
+        given(_abaco_msg_json="[1]")
+        assert actors.get_context().message_dict == {}
+
     def test_a_text_that_came_as_a_file_is_read(self, given, tmp_path):
         (tmp_path / "text").write_text("{'long': 'ü'}", encoding="utf-8")
         given(MSG="", _abaco_msg_file=str(tmp_path / "text"))
