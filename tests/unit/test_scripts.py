@@ -247,6 +247,24 @@ class TestSampleImage:
         assert f'CMD ["/{sample}"]' in call
         assert f"- abaco/{sample}:latest" in call
 
+    def test_one_in_python_has_python_and_the_sdk(self, tools, tmp_path):
+        tools("busybox", "exit 0")
+        image = tmp_path / "image.tar"
+        path = tools(
+            "engine",
+            f'[ "$1" != import ] || {{ echo "$@" > {tmp_path}/call; cat > {image}; }}',
+        )
+        build = ROOT / "samples/executor/build"
+        result = run(build, "engine", PATH=path, ABACO_PYTHON=sys.executable)
+        assert result.returncode == 0, result.stderr
+        call = (tmp_path / "call").read_text()
+        assert 'CMD ["/py/bin/python3", "/app/executor.py"]' in call
+        listing = set(run("tar", "-tf", image).stdout.split())
+        assert {"app/executor.py", "app/actors.py", "app/calls.py", "py/bin/python3"} <= listing
+        assert any(name.endswith("/cloudpickle/__init__.py") for name in listing)
+        # nothing of this host but Python
+        assert not any("pytest" in name for name in listing)
+
     @pytest.mark.parametrize("arguments", [[], ["hello"], ["nothing", "docker"]])
     def test_wrong_usage_is_told(self, arguments):
         result = run(ROOT / "samples/build", *arguments)
@@ -255,7 +273,7 @@ class TestSampleImage:
 
     def test_scripts_of_samples_are_valid_and_executable(self):
         for script in (ROOT / "samples").rglob("*"):
-            if script.is_file():
+            if script.is_file() and script.read_bytes().startswith(b"#!"):
                 assert script.stat().st_mode & 0o111, script
                 run("sh" if script.suffix == ".sh" else "bash", "-n", script)
 

@@ -116,7 +116,7 @@ def test_older_executors_find_the_id_of_an_execution(case):
 def test_a_message_that_is_null_is_shown_in_camel_too():
     actor = records.an_actor()
     execution = records.an_execution(actor)
-    message = records.a_message(execution, body=None)
+    message = records.a_message(execution, body=None, content_type="application/json")
     record = rendering.render_posted(
         Posted(actor=actor, execution=execution, message=message), "camel"
     )
