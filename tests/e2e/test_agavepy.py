@@ -170,8 +170,10 @@ give(["permissions", actors.getPermissions(actorId=other)])
 workers = actors.listWorkers(actorId=other)
 own = actors.getWorker(actorId=other, workerId=workers[0]["id"])
 give(["workers", len(workers), own["status"]])
+actors.addWorker(actorId=other, body={"num": 2})
+give(["more workers", len(actors.listWorkers(actorId=other))])
 try:
-    actors.addWorker(actorId=other, body={"num": 2})
+    actors.addWorker(actorId=other, body={"num": 99})
 except Exception as error:
     give(["no administrator", str(error).split(" ")[0]])
 try:
@@ -200,6 +202,7 @@ def test_the_operations_it_knows(site: TlsServer) -> None:
         ["no alias", []],
         ["permissions", {"jane": "UPDATE", "joe": "READ"}],
         ["workers", 1, "READY"],
+        ["more workers", 2],
         ["no administrator", "400"],
         ["messages", "'ActorMessagesDeleteResponse'"],
         ["delete", False],
