@@ -33,6 +33,7 @@ from abaco.ports.audit import AuditStore
 from abaco.ports.blobs import BlobStore
 from abaco.ports.configs import ConfigStore
 from abaco.ports.cron import CronStore
+from abaco.ports.images import ImageStore, PinStore
 from abaco.ports.intake import Intake
 from abaco.ports.outbox import Outbox
 from abaco.ports.search import SearchStore
@@ -76,10 +77,12 @@ class ActorStore(Protocol):
         expect_revision: int | None = None,
         cron: CronChange | None = None,
         host: HostAccess | None = None,
+        pull_image: bool = False,
     ) -> Actor:
         """Replace the definition and clear ``status_message``.
 
-        With ``new_revision`` also, in the same step, revision + 1 and status SUBMITTED.
+        With ``new_revision`` also, in the same step, revision + 1 and status SUBMITTED; with
+        ``pull_image`` as well the new revision's Pin is forced.
         ``cron`` is applied to the schedule there is then, ``host`` replaces what there is;
         without them these stay as they are.
         Leaves state, owner, create_time alone. Raises ConflictError when SHUTTING_DOWN, or
@@ -427,6 +430,8 @@ class Stores:
     usage: UsageStore
     audit: AuditStore
     token_clients: TokenClientStore
+    images: ImageStore
+    pins: PinStore
 
     @property
     def sealed(self) -> tuple[SealedStore, ...]:

@@ -15,6 +15,7 @@ from backends.stores.memory.actors import MemoryActors, MemoryWorkers
 from backends.stores.memory.audit import MemoryAudit
 from backends.stores.memory.configs import MemoryConfigs
 from backends.stores.memory.cron import MemoryCron
+from backends.stores.memory.images import MemoryImages, MemoryPins
 from backends.stores.memory.intake import MemoryIntake
 from backends.stores.memory.mailbox import MemoryExecutions, MemoryMailbox
 from backends.stores.memory.outbox import MemoryOutbox, MemoryWebhookSecrets
@@ -57,4 +58,6 @@ def _make_stores(state: State, settings: Settings, blobs: BlobStore) -> Stores:
         usage=MemoryUsage(state),
         audit=MemoryAudit(state),
         token_clients=MemoryTokenClients(),
+        images=MemoryImages(state),
+        pins=MemoryPins(state),
     )

@@ -14,6 +14,7 @@ from abaco.domain.host_access import HostAccess
 from abaco.domain.permission import Level
 from abaco.domain.worker import VIABLE, Worker, WorkerKey, WorkerStatus
 from abaco.errors import InvalidInputError
+from abaco.ports.images import Pin
 from abaco.ports.store import ActorStore, WorkerStore
 from backends.stores import rules
 from backends.stores.event_rules import check_links
@@ -94,11 +95,12 @@ class MemoryActors(ActorStore):
         expect_revision: int | None = None,
         cron: CronChange | None = None,
         host: HostAccess | None = None,
+        pull_image: bool = False,
     ) -> Actor:
         """Replace the definition."""
         actor = self._open_actor(key)
         rules.check_expected("the revision", actor.revision, expect_revision)
-        return self._put_defined(
+        updated = self._put_defined(
             replace(
                 actor,
                 definition=definition,
@@ -110,6 +112,9 @@ class MemoryActors(ActorStore):
                 host=actor.host if host is None else host,
             )
         )
+        if new_revision and pull_image:
+            self._state.pins[key] = (updated.revision, Pin(is_forced=True))
+        return updated
 
     async def set_status(
         self,
@@ -144,6 +149,7 @@ class MemoryActors(ActorStore):
             state.drop_alias(alias)
         state.actors.pop(key, None)
         state.forget_secret(key)
+        state.pins.pop(key, None)
         state.workers.pop(key, None)
         state.drop_receipts(key)
         state.unshare(key.shared)

@@ -24,6 +24,7 @@ from abaco.domain.permission import Level, ObjectKey
 from abaco.domain.usage import DayUsage
 from abaco.domain.worker import Worker, WorkerKey, WorkerStatus
 from abaco.ports.clock import Clock
+from abaco.ports.images import Pin
 from abaco.ports.store import Counters
 from backends.stores.event_rules import fresh_event, without_link
 from backends.stores.rules import copy_json
@@ -126,6 +127,8 @@ class State:
     #: by seq, in order; an actor without events has no entry
     events: dict[ActorKey, dict[int, Event]] = field(default_factory=dict)
     webhook_secrets: dict[ActorKey, str] = field(default_factory=dict)
+    #: the image of a revision, with the revision
+    pins: dict[ActorKey, tuple[int, Pin]] = field(default_factory=dict)
     #: what was created on each day, deleted or not
     days: dict[date, DayUsage] = field(default_factory=dict)
     #: the audit log, by place

@@ -19,6 +19,7 @@ from backends.stores.sqlite.cron import SqliteCron
 from backends.stores.sqlite.database import Database, open_database
 from backends.stores.sqlite.events import EventWriter
 from backends.stores.sqlite.executions import SqliteExecutions
+from backends.stores.sqlite.images import SqliteImages, SqlitePins
 from backends.stores.sqlite.instance import SqliteInstance
 from backends.stores.sqlite.intake import SqliteIntake
 from backends.stores.sqlite.logs import SqliteLogs, SqliteResults
@@ -78,4 +79,6 @@ def make_stores(database: Database, blobs: BlobStore, settings: Settings, clock:
         usage=SqliteUsage(database),
         audit=SqliteAudit(database),
         token_clients=SqliteTokenClients(database),
+        images=SqliteImages(database),
+        pins=SqlitePins(database),
     )

@@ -20,6 +20,7 @@ from backends.stores.sqlite.cron_rows import CRON_COLUMNS, cron_values
 from backends.stores.sqlite.database import Database
 from backends.stores.sqlite.events import EventWriter, refuse_cycle
 from backends.stores.sqlite.host_rows import HOST_COLUMNS, host_values
+from backends.stores.sqlite.images import force_image
 from backends.stores.sqlite.permissions import begin_map
 from backends.stores.sqlite.rows import (
     IF_ABSENT,
@@ -79,6 +80,7 @@ class SqliteActors(ActorStore):
         expect_revision: int | None = None,
         cron: CronChange | None = None,
         host: HostAccess | None = None,
+        pull_image: bool = False,
     ) -> Actor:
         """Replace the definition."""
         change = {
@@ -89,6 +91,7 @@ class SqliteActors(ActorStore):
             "webhook": definition.webhook,
             "now": rules.to_micros(now),
             "step": int(new_revision),
+            "pull": int(pull_image),
         }
         return await self._database.write(
             _update, key, change, expect_revision, cron, host, definition.webhook_secret
@@ -191,6 +194,8 @@ def _update(
         _set_columns(connection, key, cron_values(cron.apply(actor.cron)))
     if host is not None:
         _set_columns(connection, key, host_values(host))
+    if change["step"] and change["pull"]:
+        force_image(connection, key)
     refuse_cycle(connection, key, field="link")
     keep_secret(connection, key, secret)
     return get_actor(connection, key)
