@@ -29,6 +29,7 @@ from abaco.legacy_keys import (
     RENAMED_ENVIRONMENT,
     LegacyKey,
     find_legacy_key,
+    find_renamed,
 )
 from abaco.settings import (
     EngineSettings,
@@ -43,6 +44,7 @@ from abaco.settings import (
     WorkersSettings,
 )
 from abaco.settings.hosts import TELLING
+from abaco.settings.registries import RegistrySettings, registry_name, registry_section
 
 __all__ = [
     "Configuration",
@@ -118,10 +120,20 @@ class Configuration:
                     tenant, ending = form
                     text = value_text(section.for_tenant(ending, tenant))
                     yield EffectiveValue(name, key, text, origin)
+        yield from self._registries()
         for (name, key), entry in self.unused.items():
             text = "(hidden)" if entry.legacy.is_secret else entry.text
             why = f"{entry.origin}; no effect: {entry.legacy.reason}"
             yield EffectiveValue(name, key, text, why)
+
+    def _registries(self) -> Iterator[EffectiveValue]:
+        for host, section in self.settings.registries.items():
+            name = f"registry:{host}"
+            for (owner, key), origin in self.origins.items():
+                if owner == name:
+                    form = section.split_tenant_key(key)
+                    value = section.own_of(form[1], form[0]) if form else getattr(section, key)
+                    yield EffectiveValue(name, key, value_text(value), origin)
 
     def notices(self) -> Iterator[str]:
         """Yield one line for the log for each list of legacy keys that was drawn on."""
@@ -147,9 +159,9 @@ class _Draft:
         for key, entry in layer.items():
             if _is_setting(key):
                 self.entries[key] = entry
-            elif key in RENAMED:
-                if RENAMED[key] not in layer:
-                    self.entries[RENAMED[key]] = Entry(entry.text, f"{entry.origin} ({key[1]})")
+            elif target := find_renamed(*key):
+                if target not in layer:
+                    self.entries[target] = Entry(entry.text, f"{entry.origin} ({key[1]})")
             elif legacy := find_legacy_key(*key):
                 self.unused[key] = UnusedEntry(entry.text, entry.origin, legacy)
             else:
@@ -230,7 +242,7 @@ def _read_file(path: Path, problems: list[str]) -> dict[Key, Entry]:
         f"{path}: {_unknown_section(name)}" for name in parser.sections() if name not in known
     ]
     return {
-        (name, key): Entry(text.strip(), str(path))
+        (registry_section(name) or name, key): Entry(text.strip(), str(path))
         for name in known
         for key, text in parser.items(name)
     }
@@ -268,7 +280,7 @@ def _read_environment(environment: Mapping[str, str]) -> dict[Key, Entry]:
         else:
             section, _, key = name.partition("_")
             place = (section, key.lower())
-            if _is_setting(place) or place in RENAMED or find_legacy_key(*place):
+            if _is_setting(place) or find_renamed(*place) or find_legacy_key(*place):
                 layer.setdefault(place, entry)
     return layer
 
@@ -284,8 +296,11 @@ def _read_flags(flags: Mapping[Key, str | None]) -> dict[Key, Entry]:
 def _validate(draft: _Draft) -> Settings | None:
     """Build the settings; faults go to the draft's problems."""
     values: dict[str, dict[str, Any]] = {name: {} for name in _SECTIONS}
+    registries: dict[str, dict[str, Any]] = {}
     for (section, key), entry in draft.entries.items():
-        values[section][key] = _raw_value(_field(section, key), entry.text)
+        target = values[section] if section in _SECTIONS else registries.setdefault(section, {})
+        target[key] = _raw_value(_field(section, key), entry.text)
+    values["registries"] = {registry_name(name): keys for name, keys in registries.items()}
     values["general"].setdefault("data_dir", default_data_dir())
     port = values["web"].get("port", "") or "8000"
     if port.isdigit() and int(port):  # the server that listens elsewhere is found elsewhere
@@ -303,6 +318,8 @@ def _validate(draft: _Draft) -> Settings | None:
 def _problem(
     draft: _Draft, place: tuple[int | str, ...], context: Mapping[str, Any], text: str
 ) -> str:
+    if place and place[0] == "registries":
+        place = (f"registry:{place[1]}", *place[2:])
     section = str(place[0]) if place else context["section"]
     if len(place) < 2:  # a rule over several keys
         keys = (context["key"], context.get("because", ""))
@@ -329,18 +346,18 @@ def _raw_value(field_info: FieldInfo, text: str) -> Any:
 
 
 def _field(section: str, key: str) -> FieldInfo:
-    cls = _SECTIONS[section]
+    cls = _SECTIONS.get(section, RegistrySettings)
     form = cls.split_tenant_key(key)
     return cls.model_fields[cls.tenant_forms[form[1]] if form else key]
 
 
 def _is_section(name: str) -> bool:
-    return name in _SECTIONS or name in LEGACY_SECTIONS
+    return name in _SECTIONS or name in LEGACY_SECTIONS or registry_section(name) is not None
 
 
 def _is_setting(place: Key) -> bool:
     section, key = place
-    cls = _SECTIONS.get(section)
+    cls = RegistrySettings if registry_section(section) else _SECTIONS.get(section)
     return cls is not None and (key in cls.model_fields or cls.split_tenant_key(key) is not None)
 
 
@@ -349,6 +366,8 @@ def _unknown(place: Key) -> str:
     if not _is_section(section):
         return _unknown_section(section)
     known = [*_SECTIONS[section].model_fields] if section in _SECTIONS else []
+    if registry_section(section):
+        known = [*RegistrySettings.model_fields]
     known += [old for owner, old in RENAMED if owner == section]
     return f"[{section}] {key}: unknown key{_nearest(key, known)}"
 

@@ -11,7 +11,7 @@ import annotated_types
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from abaco.settings import Section, Settings
+from abaco.settings import RegistrySettings, Section, Settings
 
 _HEAD = """\
 # Configuration of Abaco.
@@ -50,7 +50,16 @@ def render(chosen: Mapping[tuple[str, str], str] | None = None) -> str:
             value = chosen.get((name, key))
             text = value_text(field.get_default()) if value is None else value
             lines.append(f"{'#' if value is None else ''}{key}: {text}".rstrip())
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_registries()]) + "\n"
+
+
+def _registries() -> Iterator[str]:
+    """Write what sections [registry:<host>] hold, as comments only: there is none by default."""
+    yield "\n# [registry:<host>], or [registry:<host>:<port>]"
+    yield from _comment((RegistrySettings.__doc__ or "").strip())
+    for key, field in RegistrySettings.model_fields.items():
+        yield "#"
+        yield from _comment(f"{key}: {field.description} Allowed: {allowed(field)}.")
 
 
 def allowed(field: FieldInfo) -> str:

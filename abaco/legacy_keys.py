@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from abaco.domain.image import DOCKER_HUB
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegacyKey:
@@ -65,15 +67,12 @@ MEANINGLESS: tuple[LegacyKey, ...] = (
 )
 
 _STORES = "the MongoDB store comes in a later release; records are in [store] backend"
-_REGISTRIES = "registry credentials come in a later release"
 
 #: accepted now, effective once their feature is there
 NOT_YET: tuple[LegacyKey, ...] = (
     *_keys("logs", "levels per module come in a later release", "level.<module>"),
     *_keys("store", _STORES, "mongo_host", "mongo_port", "mongo_user"),
     *_keys("store", _STORES, "mongo_password", is_secret=True),
-    *_keys("docker", _REGISTRIES, "dockerhub_username_<n>"),
-    *_keys("docker", _REGISTRIES, "dockerhub_password_<n>", is_secret=True),
     *_keys("runtime", "statistics come in a later release", "stats_mode"),
     *_keys("runtime", "updates always let a running execution end", "update_running"),
     *_keys("runtime", "retention comes in a later release", "execution_retention_days"),
@@ -87,6 +86,9 @@ RENAMED: dict[tuple[str, str], tuple[str, str]] = {
     ("web", "emit_execution_started"): ("runtime", "emit_started"),
     ("runtime", "sync_timeout"): ("web", "sync_timeout"),
 }
+
+#: the same for the numbered accounts at Docker Hub
+_HUB_ACCOUNT = re.compile(r"dockerhub_(username|password)_([0-9]{1,9})")
 
 #: environment variables of the older Abaco that set a key without following the rule
 RENAMED_ENVIRONMENT: dict[str, tuple[str, str]] = {
@@ -102,6 +104,13 @@ RENAMED_ENVIRONMENT: dict[str, tuple[str, str]] = {
 
 #: sections that exist in older files only
 LEGACY_SECTIONS = frozenset({"rabbit", "docker"})
+
+
+def find_renamed(section: str, key: str) -> tuple[str, str] | None:
+    """Return the key that an old or second name sets."""
+    if section == "docker" and (match := _HUB_ACCOUNT.fullmatch(key)):
+        return f"registry:{DOCKER_HUB}", f"{match[1]}_{match[2]}"
+    return RENAMED.get((section, key))
 
 
 def find_legacy_key(section: str, key: str) -> LegacyKey | None:

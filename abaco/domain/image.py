@@ -1,4 +1,4 @@
-"""Container image references: what may be one.
+"""Container image references: what may be one, and its parts.
 
 Source: the reference grammar of the OCI distribution specification (``[domain[:port]/]path
 [:tag][@digest]``).
@@ -46,3 +46,36 @@ def check_image(reference: str) -> str:
             field="image",
         )
     return reference
+
+
+#: the registry of names that say none
+DOCKER_HUB = "docker.io"
+#: what else Docker Hub is called, by its web site and by files of credentials
+_HUB_NAMES = frozenset({"index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
+#: how engines write content ids; they find images by them, whoever the image is for
+_CONTENT_ID = re.compile(r"(?:[a-z0-9]+:)?[0-9a-fA-F]{64}")
+
+
+def registry_of(reference: str) -> str:
+    """Return the registry, ``host`` or ``host:port``, that a reference names or means."""
+    host, slash, _ = reference.partition("/")
+    is_host = slash and ("." in host or ":" in host or host == "localhost")
+    return fold_registry(host) if is_host else DOCKER_HUB
+
+
+def fold_registry(text: str) -> str:
+    """Spell a registry as ``registry_of`` does; URLs of one are understood."""
+    host = text.strip().lower().removeprefix("https://").removeprefix("http://").partition("/")[0]
+    return DOCKER_HUB if host in _HUB_NAMES else host
+
+
+def repository_of(reference: str) -> str:
+    """Return a reference without tag and digest."""
+    name = reference.partition("@")[0]
+    path, slash, last = name.rpartition("/")
+    return f"{path}{slash}{last.partition(':')[0]}"
+
+
+def is_content_id(reference: str) -> bool:
+    """Tell whether engines would take a reference for an image's content id."""
+    return _CONTENT_ID.fullmatch(reference) is not None

@@ -11,7 +11,7 @@ the engine does not answer or vanishes in mid-call, EngineTimeoutError when it i
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -26,8 +26,18 @@ class PullPolicy(StrEnum):
     """When an image is pulled although it may be there."""
 
     ALWAYS = "always"
+    #: always, and what is there is not kept when the pull fails
+    CHECK = "check"
     IF_NOT_PRESENT = "if_not_present"
     NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """An account at a registry. The password is never part of an error or a log line."""
+
+    username: str
+    password: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +57,27 @@ class EngineInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageInfo:
-    """An image on the engine's host. ``id`` is the content id (``sha256:...``)."""
+    """An image on the engine's host. ``id`` is the content id (``sha256:...``).
+
+    Attributes:
+        digest: ``name@sha256:...`` by which a registry hands out this very image; empty when no
+            registry of the reference is known to have it.
+        tags: All names with tags it has on the host, as the engine spells them.
+        repositories: Names, without tag and digest, of all it is called on the host.
+        size_bytes: What the engine says it takes; layers count for every image that has them.
+        has_command: Whether it says what to run.
+        is_pulled: It was pulled by the call that returned this.
+
+    """
 
     reference: str
     id: str
+    digest: str = ""
+    tags: tuple[str, ...] = ()
+    repositories: tuple[str, ...] = ()
+    size_bytes: int = 0
+    has_command: bool = True
+    is_pulled: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,12 +188,12 @@ class Running(Protocol):
         """
 
 
-class Driver(Protocol):
-    """One container engine."""
+class ImageHost(Protocol):
+    """The images on an engine's host."""
 
     @abstractmethod
-    async def info(self) -> EngineInfo:
-        """Answer quickly and truthfully whether the engine is there (else raise)."""
+    async def find_image(self, reference: str) -> ImageInfo | None:
+        """Look for an image by name or content id. A name without tag means ``:latest``."""
 
     @abstractmethod
     async def ensure_image(
@@ -175,30 +202,54 @@ class Driver(Protocol):
         policy: PullPolicy,
         *,
         timeout_s: float,
+        credentials: Credentials | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> ImageInfo:
         """Make sure the image is on the engine's host, pulling as the policy says.
 
         A name without tag means ``:latest``. With ALWAYS, a failed pull of an image that is
         present is no error when the registry cannot be reached or does not know it: images
-        built on the host keep working. Raises ImageMissingError with a text that says what
-        was tried. ``progress`` receives short lines for people.
+        built on the host keep working. With CHECK it is: who may not have it at the registry
+        shall not have it here. Raises ImageMissingError with a text that says what was tried.
+        ``credentials`` are for the reference's registry. ``progress`` receives short lines for
+        people.
         """
+
+    @abstractmethod
+    async def list_images(self) -> Mapping[str, int]:
+        """Return the size in bytes of every image on the host, by content id."""
+
+    @abstractmethod
+    async def remove_image(self, image_id: str, references: Collection[str]) -> bool:
+        """Remove an image, unless a container has it or it has a tag not among ``references``.
+
+        Returns whether it is gone; one that is not there is.
+        """
+
+
+class Driver(ImageHost, Protocol):
+    """One container engine."""
+
+    @abstractmethod
+    async def info(self) -> EngineInfo:
+        """Answer quickly and truthfully whether the engine is there (else raise)."""
 
     @abstractmethod
     async def prepare(self, spec: ContainerSpec) -> Slot:
         """Get ready to run one container of this spec.
 
-        Raises StartFailedError, ImageMissingError.
+        Raises StartFailedError, also for an image that does not say what to run, and
+        ImageMissingError. May cost no call to the engine: an image that is gone shows at
+        ``dispatch`` at the latest.
         """
 
     @abstractmethod
     async def dispatch(self, slot: Slot, context: Context) -> Running:
         """Give the slot its context and start the user's program; uses the slot up.
 
-        Raises StartFailedError when the program certainly did not start; nothing is left
-        behind then. After EngineUnavailableError or EngineTimeoutError the container may or
-        may not exist: ``list_owned`` tells.
+        Raises StartFailedError or ImageMissingError when the program certainly did not start;
+        nothing is left behind then. After EngineUnavailableError or EngineTimeoutError the
+        container may or may not exist: ``list_owned`` tells.
         """
 
     @abstractmethod

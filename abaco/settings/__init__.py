@@ -19,6 +19,7 @@ from abaco.settings.identity import IdentitySettings
 from abaco.settings.oauth import OauthSettings
 from abaco.settings.process import EngineSettings, GeneralSettings, LogsSettings, StoreSettings
 from abaco.settings.queues import share_out
+from abaco.settings.registries import RegistrySettings
 from abaco.settings.section import Section, fold_tenant
 from abaco.settings.web import WebSettings
 from abaco.settings.workers import RuntimeSettings, SpawnerSettings, WorkersSettings
@@ -29,6 +30,7 @@ __all__ = [
     "IdentitySettings",
     "LogsSettings",
     "OauthSettings",
+    "RegistrySettings",
     "RuntimeSettings",
     "Section",
     "Settings",
@@ -53,6 +55,8 @@ class Settings(Section):
     web: Annotated[WebSettings, Field(default_factory=WebSettings)]
     runtime: Annotated[RuntimeSettings, Field(default_factory=RuntimeSettings)]
     oauth: Annotated[OauthSettings, Field(default_factory=OauthSettings)]
+    #: sections [registry:<host>], by host
+    registries: dict[str, RegistrySettings] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check_queues(self) -> Self:
@@ -78,6 +82,19 @@ class Settings(Section):
             raise _fault("url", "needed to look owners up ([workers] use_tas_uid)", "identity")
         return self
 
+    @model_validator(mode="after")
+    def _check_registries(self) -> Self:
+        for host, registry in self.registries.items():
+            for account in registry.accounts():
+                if account.fault:
+                    raise _fault(
+                        account.user_key,
+                        account.fault,
+                        section=f"registry:{host}",
+                        because=account.password_key,
+                    )
+        return self
+
     @property
     def queue_places(self) -> dict[str, int]:
         """Workers each queue of this host may have at once."""
@@ -95,6 +112,7 @@ class Settings(Section):
         return self.store.path or self.general.data_dir / "abaco.db"
 
 
-def _fault(key: str, text: str, section: str = "spawner") -> PydanticCustomError:
-    """Name the key that a rule over several keys is broken by."""
-    return PydanticCustomError("rule", "{text}", {"section": section, "key": key, "text": text})
+def _fault(key: str, text: str, section: str = "spawner", because: str = "") -> PydanticCustomError:
+    """Name the key that a rule over several keys is broken by, and another that was written."""
+    context = {"section": section, "key": key, "text": text, "because": because}
+    return PydanticCustomError("rule", "{text}", context)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from abaco.domain.limits import parse_memory
 from abaco.settings.extra_hosts import EXTRA_HOSTS, ExtraHosts
 from abaco.settings.section import Section
 
@@ -87,6 +88,21 @@ class EngineSettings(Section):
     pids_limit: int = Field(
         4096, ge=-1, description="Processes and threads per container; -1 for no limit."
     )
+    registry_config: Path | None = Field(
+        None,
+        description="File with accounts at registries as docker login writes it"
+        " (~/.docker/config.json), read at each pull; for all tenants. A section [registry:<host>]"
+        " wins. Helper programs named in it are not run.",
+    )
+    image_disk_budget: str = Field(
+        "0",
+        pattern=r"^(0|[1-9][0-9]{0,15}[bkmgtBKMGT]?)$",
+        description="Size of all images that Abaco pulled, above which those unused for the longest"
+        " time are removed; never one that a container or an actor with workers has. 0 keeps all.",
+        json_schema_extra={
+            "allowed": "0, or a whole number with nothing, b, k, m, g or t after it"
+        },
+    )
     network: str = Field(
         "bridge",
         description="Network mode of actor containers; none cuts them off. Also read as"
@@ -98,6 +114,11 @@ class EngineSettings(Section):
         " this server. The address host-gateway is this host, as containers reach it.",
         json_schema_extra={"allowed": EXTRA_HOSTS},
     )
+
+    @property
+    def image_budget_bytes(self) -> int | None:
+        """What images may take together; None for any size."""
+        return None if self.image_disk_budget == "0" else parse_memory(self.image_disk_budget)
 
     @field_validator("docker_socket", "podman_socket")
     @classmethod

@@ -304,8 +304,14 @@ class RuntimeSettings(Section):
         description="Workers asked for at once when messages wait: fill, one for each message; one"
         " (or 1), a single worker each time something happens.",
     )
-    pull_policy: Literal["always", "if_not_present", "never"] = Field(
-        "if_not_present", description="When images are pulled at a worker's start."
+    pull_policy: Literal["always", "if_not_present", "never", "max_age"] = Field(
+        "if_not_present",
+        description="When the first worker of an actor's revision asks the registry for an image"
+        " that is on the host; the later ones run what it found. max_age: when it was pulled"
+        " pull_max_age seconds ago. An update with force asks, too, unless this is never.",
+    )
+    pull_max_age: int = Field(
+        300, ge=0, description="Seconds for which a pull counts with pull_policy max_age."
     )
     image_pull_timeout: int = Field(1800, ge=1, description="Seconds a pull may take.")
     max_parallel_pulls: int = Field(2, ge=1, description="Pulls at the same time.")

@@ -471,6 +471,7 @@ mongo_host: mongo
 mongo_password: hunter2
 [docker]
 dd: unix://var/run/docker.sock
+dockerhub_username_1: jane
 dockerhub_password_1: hunter2
 [spawner]
 host_id: 0

@@ -12,6 +12,7 @@ from abaco.legacy_keys import (
     RENAMED,
     RENAMED_ENVIRONMENT,
     find_legacy_key,
+    find_renamed,
 )
 
 SECTIONS = section_classes()
@@ -67,8 +68,16 @@ def test_older_names_are_not_names_of_today():
 )
 def test_what_is_almost_a_family_is_not(section, key):
     assert find_legacy_key(section, key) is None
+    assert find_renamed(section, key) is None
+
+
+def test_accounts_at_docker_hub_have_a_section_of_their_own():
+    for key in ("username_7", "password_7"):
+        assert find_renamed("docker", f"dockerhub_{key}") == ("registry:docker.io", key)
+    assert find_renamed("docker", "dd") == ("engine", "docker_socket")
+    assert find_renamed("web", "dockerhub_username_7") is None
 
 
 def test_passwords_and_keys_are_secrets():
     secret = {legacy.key for legacy in ALL if legacy.is_secret}
-    assert secret == {"uri", "mongo_password", "dockerhub_password_<n>"}
+    assert secret == {"uri", "mongo_password"}
