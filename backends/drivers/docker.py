@@ -15,7 +15,14 @@ from backends.drivers.containers import Containers, Dialect, Plan, Verdict
 from backends.drivers.engine import EngineDriver, EngineOptions
 from backends.drivers.engine_http import EngineHttp
 from backends.drivers.engine_wire import EngineReplyError, Query
-from backends.drivers.images import Image, ImageApi, Images, PullError
+from backends.drivers.images import (
+    Image,
+    ImageApi,
+    Images,
+    PullError,
+    content_id,
+    read_image,
+)
 from backends.drivers.opened import OpenedDriver
 from backends.drivers.state import Inspection
 from backends.system import SystemClock
@@ -71,27 +78,37 @@ class DockerImages(ImageApi):
             if error.status == 404:
                 return None
             raise
-        answer = reply.json()
-        config = answer.get("Config") or {}
-        return Image(
-            id=str(answer["Id"]),
-            has_command=bool(config.get("Entrypoint") or config.get("Cmd")),
-        )
+        return read_image(reply.json())
 
-    async def pull(self, reference: str) -> AsyncGenerator[str, None]:
+    async def pull(self, reference: str, headers: Mapping[str, str]) -> AsyncGenerator[str, None]:
         """Pull; the engine reports failures inside an answer that began well."""
         name, separator, digest = reference.partition("@")
         if not separator:
             name, _, digest = reference.rpartition(":")
         query = {"fromImage": name, "tag": digest}
         async with self._http.stream(
-            "POST", f"{BASE}/images/create", query=query, answers_late=True
+            "POST", f"{BASE}/images/create", query=query, headers=headers, answers_late=True
         ) as stream:
             async for line in stream.lines():
                 report = json.loads(line)
                 if "error" in report:
                     raise PullError(str(report["error"]))
                 yield _progress(report)
+
+    async def sizes(self) -> Mapping[str, int]:
+        """List all images."""
+        reply = await self._http.call("GET", f"{BASE}/images/json")
+        return {content_id(str(item["Id"])): int(item["Size"]) for item in reply.json() or ()}
+
+    async def is_used(self, image_id: str) -> bool:
+        """List the containers of the image, and of what was made of it."""
+        query: Query = {"all": True, "filters": json.dumps({"ancestor": [image_id]})}
+        reply = await self._http.call("GET", f"{BASE}/containers/json", query=query)
+        return bool(reply.json())
+
+    async def remove(self, name: str) -> None:
+        """Remove without force: the engine refuses what containers have."""
+        await self._http.call("DELETE", f"{BASE}/images/{name}")
 
 
 def _progress(report: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,6 +14,7 @@ from abaco.ports.clock import Clock
 from abaco.ports.driver import (
     ContainerSpec,
     Context,
+    Credentials,
     Driver,
     EngineInfo,
     Exit,
@@ -120,25 +121,39 @@ class EngineDriver(Driver):
         """Ask the engine for its version."""
         return await self._info()
 
+    async def find_image(self, reference: str) -> ImageInfo | None:
+        """Look for the image."""
+        return await self._images.find(reference)
+
+    async def list_images(self) -> Mapping[str, int]:
+        """List all images with their sizes."""
+        return await self._images.sizes()
+
+    async def remove_image(self, image_id: str, references: Collection[str]) -> bool:
+        """Remove an image that nobody uses."""
+        return await self._images.remove(image_id, references)
+
     async def ensure_image(
         self,
         reference: str,
         policy: PullPolicy,
         *,
         timeout_s: float,
+        credentials: Credentials | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> ImageInfo:
         """Look for the image, and pull as the policy says."""
         return await self._images.ensure(
-            reference, policy, timeout_s=timeout_s, progress=progress or (lambda line: None)
+            reference,
+            policy,
+            timeout_s=timeout_s,
+            credentials=credentials,
+            progress=progress or (lambda line: None),
         )
 
     async def prepare(self, spec: ContainerSpec) -> Slot:
-        """Check the image; the slot is only a plan."""
-        image = await self._images.find(spec.image.id)
-        if image is None:
-            raise ImageMissingError(f"image {spec.image.reference!r} is gone from the host")
-        if not image.has_command:
+        """Make a plan, without a call: an image that is gone shows when it is carried out."""
+        if not spec.image.has_command:
             raise StartFailedError(
                 f"image {spec.image.reference!r} does not say what to run (no CMD or ENTRYPOINT)"
             )

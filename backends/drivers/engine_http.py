@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -146,6 +146,7 @@ class EngineHttp:
         *,
         query: Query | None = None,
         body: Any = None,
+        headers: Mapping[str, str] | None = None,
         answers_late: bool = False,
     ) -> AsyncIterator[Stream]:
         """Make a call whose answer is read while it comes, on a connection of its own.
@@ -155,6 +156,7 @@ class EngineHttp:
             path: Path, not escaped.
             query: Parameters.
             body: JSON value to send.
+            headers: More of them; they are in no error.
             answers_late: The head of the answer may take as long as it likes; it is not waited
                 for here, so a refusal shows when the body is read.
 
@@ -170,7 +172,7 @@ class EngineHttp:
                 with engine_call(method, path):
                     async with asyncio.timeout(self._timeout_s):
                         socket_ = await self._connect()
-                        request = Request(method, target(path, query), body)
+                        request = Request(method, target(path, query), body, headers or {})
                         connection = send(socket_, request, MAX_REPLY_BYTES)
                         stream = Stream(self.endpoint, socket_, connection)
                         if not answers_late:

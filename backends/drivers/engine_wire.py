@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -81,6 +81,7 @@ class Request:
     method: str
     uri: str
     body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class Answer(HTTPMessageDelegate):
@@ -122,7 +123,7 @@ def send(stream: IOStream, request: Request, max_body_bytes: int) -> HTTP1Connec
     params = HTTP1ConnectionParameters(max_body_size=max_body_bytes)
     connection = HTTP1Connection(stream, is_client=True, params=params)
     data = b"" if request.body is None else json.dumps(request.body).encode()
-    headers = HTTPHeaders({"Host": "engine", "Content-Length": str(len(data))})
+    headers = HTTPHeaders({"Host": "engine", "Content-Length": str(len(data)), **request.headers})
     if data:
         headers["Content-Type"] = "application/json"
     line = RequestStartLine(request.method, request.uri, "HTTP/1.1")

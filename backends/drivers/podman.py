@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from abaco.config import Settings
@@ -13,9 +13,17 @@ from abaco.ports.driver import EngineInfo
 from backends.drivers.containers import Containers
 from backends.drivers.engine import EngineDriver, EngineOptions
 from backends.drivers.engine_http import EngineHttp
-from backends.drivers.engine_wire import EngineReplyError
+from backends.drivers.engine_wire import EngineReplyError, Query
 from backends.drivers.host import EngineNeeds, engine_needs, look
-from backends.drivers.images import Image, ImageApi, Images, PullError, with_registry
+from backends.drivers.images import (
+    Image,
+    ImageApi,
+    Images,
+    PullError,
+    content_id,
+    read_image,
+    with_registry,
+)
 from backends.drivers.opened import OpenedDriver
 from backends.drivers.podman_containers import BASE, PodmanDialect
 from backends.drivers.podman_service import PodmanService
@@ -60,18 +68,13 @@ class PodmanImages(ImageApi):
             if error.status == 404:
                 return None
             raise
-        answer = reply.json()
-        config = answer.get("Config") or {}
-        return Image(
-            id=f"sha256:{str(answer['Id']).removeprefix('sha256:')}",
-            has_command=bool(config.get("Entrypoint") or config.get("Cmd")),
-        )
+        return read_image(reply.json())
 
-    async def pull(self, reference: str) -> AsyncGenerator[str, None]:
+    async def pull(self, reference: str, headers: Mapping[str, str]) -> AsyncGenerator[str, None]:
         """Pull; the engine reports failures inside an answer that began well."""
         query = {"reference": with_registry(reference)}
         async with self._http.stream(
-            "POST", f"{BASE}/images/pull", query=query, answers_late=True
+            "POST", f"{BASE}/images/pull", query=query, headers=headers, answers_late=True
         ) as stream:
             async for line in stream.lines():
                 report = json.loads(line)
@@ -79,6 +82,24 @@ class PodmanImages(ImageApi):
                     raise PullError(str(report["error"]))
                 if text := str(report.get("stream", "")).strip():
                     yield text
+
+    async def sizes(self) -> Mapping[str, int]:
+        """List all images."""
+        reply = await self._http.call("GET", f"{BASE}/images/json")
+        return {content_id(str(item["Id"])): int(item["Size"]) for item in reply.json() or ()}
+
+    async def is_used(self, image_id: str) -> bool:
+        """List the containers of the image, and of what was made of it."""
+        query: Query = {
+            "all": True,
+            "filters": json.dumps({"ancestor": [image_id.removeprefix("sha256:")]}),
+        }
+        reply = await self._http.call("GET", f"{BASE}/containers/json", query=query)
+        return bool(reply.json())
+
+    async def remove(self, name: str) -> None:
+        """Remove without force: the engine refuses what containers have."""
+        await self._http.call("DELETE", f"{BASE}/images/{name}", query={"force": False})
 
 
 def build_driver(

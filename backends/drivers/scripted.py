@@ -9,16 +9,18 @@ and whether it has ended follows from the time since its start, as written in it
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import math
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from abaco.config import Settings
+from abaco.domain.image import repository_of
 from abaco.errors import (
     ContainerMissingError,
     EngineTimeoutError,
@@ -30,6 +32,7 @@ from abaco.ports.driver import (
     Bind,
     ContainerSpec,
     Context,
+    Credentials,
     Driver,
     EngineInfo,
     Exit,
@@ -271,12 +274,33 @@ class ScriptedDriver(Driver):
         self.engine.called("info")
         return EngineInfo(driver="scripted", version="1", endpoint="scripted://")
 
+    async def find_image(self, reference: str) -> ImageInfo | None:
+        """Look for the image, by name or id."""
+        self.engine.called("find_image", reference)
+        name = next((name for name in self.engine.images if reference in (name, _id(name))), None)
+        return None if name is None else _describe(name)
+
+    async def list_images(self) -> Mapping[str, int]:
+        """List all images, each a byte large."""
+        self.engine.called("list_images")
+        return {_id(name): 1 for name in self.engine.images}
+
+    async def remove_image(self, image_id: str, references: Collection[str]) -> bool:
+        """Remove an image without a container."""
+        self.engine.called("remove_image", image_id)
+        used = {item.slot.spec.image.id for item in self.engine.containers.values()}
+        if image_id in used:
+            return False
+        self.engine.images -= {name for name in self.engine.images if _id(name) == image_id}
+        return True
+
     async def ensure_image(
         self,
         reference: str,
         policy: PullPolicy,
         *,
         timeout_s: float,
+        credentials: Credentials | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> ImageInfo:
         """Pull unless present; fails for the script's missing images."""
@@ -285,7 +309,8 @@ class ScriptedDriver(Driver):
         is_present = reference in self.engine.images
         if script.is_missing(reference) or (policy is PullPolicy.NEVER and not is_present):
             raise ImageMissingError(f"image {reference!r} is neither here nor in a registry")
-        if policy is PullPolicy.ALWAYS or not is_present:
+        is_pulled = policy in (PullPolicy.ALWAYS, PullPolicy.CHECK) or not is_present
+        if is_pulled:
             if progress is not None:
                 progress(f"pulling {reference}")
             if script.pull_delay_s > timeout_s:
@@ -294,18 +319,18 @@ class ScriptedDriver(Driver):
             await asyncio.sleep(script.pull_delay_s)
             self.engine.check_up()
             self.engine.images.add(reference)
-        return ImageInfo(reference=reference, id=f"sha256:{reference.encode().hex():0<64.64}")
+        return _describe(reference, is_pulled=is_pulled)
 
     async def prepare(self, spec: ContainerSpec) -> Slot:
-        """Return a plan, as long as the image is there."""
+        """Return a plan."""
         self.engine.called("prepare", spec.image.reference)
-        if spec.image.reference not in self.engine.images:
-            raise ImageMissingError(f"image {spec.image.reference!r} is gone")
         return Slot(id=secrets.token_hex(8), spec=spec)
 
     async def dispatch(self, slot: Slot, context: Context) -> Running:
         """Start the act the script has for it."""
         self.engine.called("dispatch", context.execution.id)
+        if slot.spec.image.id not in map(_id, self.engine.images):
+            raise ImageMissingError(f"image {slot.spec.image.reference!r} is gone")
         act = self.engine.script.act(slot, context)
         await asyncio.sleep(act.start_delay_s)
         self.engine.check_up()
@@ -356,6 +381,25 @@ class ScriptedDriver(Driver):
         if container := self.engine.containers.pop(container_id, None):
             container.finish(SIGKILL_CODE)
         self.engine.announce()
+
+
+def _id(reference: str) -> str:
+    """Return the content id of the image that has this name here; a digest says it."""
+    if "@" in reference:
+        return reference.partition("@")[2]
+    return f"sha256:{hashlib.sha256(reference.encode()).hexdigest()}"
+
+
+def _describe(reference: str, *, is_pulled: bool = False) -> ImageInfo:
+    return ImageInfo(
+        reference=reference,
+        id=_id(reference),
+        digest=f"{repository_of(reference)}@{_id(reference)}",
+        tags=() if "@" in reference else (reference,),
+        repositories=(repository_of(reference),),
+        size_bytes=1,
+        is_pulled=is_pulled,
+    )
 
 
 def _missing(*binds: Bind) -> str | None:

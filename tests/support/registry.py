@@ -23,6 +23,8 @@ class Registry:
         self.manifests: dict[tuple[str, str], Blob] = {}
         self.blobs: dict[str, Blob] = {}
         self.requests: list[str] = []
+        #: hang up in the middle of every blob
+        self.is_breaking = False
 
     def put(self, name: str, layer: bytes, config: ImageConfig, tag: str = "latest") -> str:
         """Add or replace an image; returns the reference to pull it by."""
@@ -63,7 +65,14 @@ class _Manifest(_Base):
 
 class _Blob(_Base):
     def get(self, _name: str, digest: str) -> None:
-        self.answer(self.registry.blobs.get(digest))
+        blob = self.registry.blobs.get(digest)
+        if blob is None or not self.registry.is_breaking or self.request.method == "HEAD":
+            self.answer(blob)
+            return
+        stream = self.detach()
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(blob.data)}\r\n\r\n".encode()
+        stream.write(head + blob.data[: len(blob.data) // 2])
+        stream.close()
 
     def head(self, name: str, digest: str) -> None:
         self.get(name, digest)

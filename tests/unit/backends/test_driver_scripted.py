@@ -151,12 +151,13 @@ async def test_missing_and_slow_pulls() -> None:
     assert "new" in engine.images
 
 
-async def test_image_that_vanished_cannot_be_prepared() -> None:
+async def test_image_that_vanished_cannot_be_run() -> None:
     lab, engine = lab_of()
     spec = await lab.spec("abaco_test")
     engine.images.clear()
+    slot = await lab.driver.prepare(spec)
     with pytest.raises(ImageMissingError):
-        await lab.driver.prepare(spec)
+        await lab.driver.dispatch(slot, lab.context())
 
 
 async def test_calls_are_remembered_in_order() -> None:
