@@ -35,6 +35,7 @@ from backends.channels.local import LocalTransport
 from backends.drivers.select import open_driver
 from backends.host_files import Guard, LocalFiles
 from backends.ipc import open_ipc
+from backends.registries import ConfiguredRegistries, check_accounts
 from backends.registry import find_stores, find_token_provider
 from backends.system import RandomIds, SystemClock, hold_data_dir
 from backends.tokens.select import open_tokens
@@ -103,6 +104,7 @@ class App:
         is_lasting = settings.store.backend != "memory"
         if is_lasting:  # what nothing outlives needs no lasting name
             instance_id = self._stack.enter_context(hold_data_dir(settings.general.data_dir))
+        check_accounts(settings)
         vault = open_vault(settings)
         open_stores = find_stores(settings.store.backend)
         stores = await self._stack.enter_async_context(open_stores(settings, self._clock))
@@ -136,7 +138,14 @@ class App:
         host_files = LocalFiles(
             Guard.of(settings), skips_missing=settings.workers.mount_missing == "skip"
         )
-        kit = make_kit(self.services, opened.driver, ipc=ipc, host_files=host_files, tokens=tokens)
+        kit = make_kit(
+            self.services,
+            opened.driver,
+            ipc=ipc,
+            host_files=host_files,
+            tokens=tokens,
+            registries=ConfiguredRegistries(settings),
+        )
         self._crew = start_crew(kit, self.services, self.supervisor, epoch, webhooks)
         rotation = Rotation(stores, vault, settle_s=2 * settings.store.timeout_s)
         self.supervisor.start("rotation", rotation.run)

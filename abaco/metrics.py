@@ -73,6 +73,12 @@ IMAGE_PULL_SECONDS = Histogram(
     labelnames=("outcome",),
     buckets=(0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800),
 )
+IMAGE_EVICTIONS = Counter(
+    "abaco_image_evictions",
+    "Images to be removed for the disk budget: removed, or kept because something has them.",
+    labelnames=("outcome",),
+)
+IMAGE_BYTES = Gauge("abaco_image_bytes", "Size of the images on the host that were pulled here.")
 EVENTS = Counter(
     "abaco_events",
     "Steps of telling links and webhooks what happened: delivered, retried, given_up, dropped.",

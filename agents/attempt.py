@@ -33,6 +33,7 @@ from abaco.ports.notices import Topic
 from abaco.ports.token_provider import NO_TOKEN, Token
 from agents.configs import read_configs
 from agents.exchange import Exchange
+from agents.images import Wanted
 from agents.kit import Kit, persist
 from agents.logpump import LogPump
 from agents.tokens import acquire_token
@@ -268,7 +269,8 @@ class Attempt:
         try:
             return await driver.dispatch(await driver.prepare(spec), context)
         except ImageMissingError:  # removed from the host since the worker started
-            image = await self._kit.images.ensure(self._actor.definition.image)
+            wanted = Wanted(self._actor.key, spec.revision, spec.image.reference)
+            image = await self._kit.images.ensure(wanted)
             return await driver.dispatch(await driver.prepare(replace(spec, image=image)), context)
 
     def _supervise(self, container_id: str, started_at: datetime) -> None:

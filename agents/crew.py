@@ -6,18 +6,21 @@ from dataclasses import dataclass
 from functools import partial
 
 from abaco.config import Settings
+from abaco.lifecycle.images import PullRule
 from abaco.lifecycle.retry import RetryPolicy
 from abaco.metrics import QUEUE_PLACES, QUEUE_WAITING, QUEUE_WORKERS
 from abaco.operations.services import Services
-from abaco.ports.driver import Driver, PullPolicy
+from abaco.ports.driver import Driver
 from abaco.ports.ipc import IpcHost
 from abaco.ports.mounts import HostFiles
+from abaco.ports.registries import Registries
 from abaco.ports.webhooks import WebhookSender
 from agents.autoscaler import TICK_S, Autoscaler
 from agents.clientg import TokenDesk
 from agents.cron import CronAgent
 from agents.engine import EngineWatch
 from agents.events import EventCourier
+from agents.evictor import Evictor
 from agents.health import HEALTH_INTERVAL_S, Health, Heartbeat
 from agents.images import ImageKeeper
 from agents.kit import Kit
@@ -47,6 +50,7 @@ def make_kit(
     ipc: IpcHost,
     host_files: HostFiles,
     tokens: TokenDesk,
+    registries: Registries,
 ) -> Kit:
     """Build what workers share."""
     runtime = services.settings.runtime
@@ -60,7 +64,10 @@ def make_kit(
         engine=engine,
         images=ImageKeeper(
             driver,
-            PullPolicy(runtime.pull_policy),
+            services.stores,
+            registries,
+            services.clock,
+            PullRule(runtime.pull_policy, runtime.pull_max_age),
             timeout_s=runtime.image_pull_timeout,
             max_parallel_pulls=runtime.max_parallel_pulls,
         ),
@@ -107,6 +114,7 @@ def start_crew(
         "heartbeat": heartbeat.run,
         "cron": CronAgent(services).run,
         "reaper": Periodic("reaper", REAPER_INTERVAL_S, Reaper(kit).round).run,
+        "evictor": Evictor(kit).run,
         "events": EventCourier(services, supervisor, webhooks).run,
         "pulse": Pulse(services.clock).run,
     }

@@ -19,6 +19,7 @@ from abaco.ports.driver import Bind, ContainerSpec, ImageInfo, Limits
 from abaco.ports.notices import Subscription, Topic
 from abaco.ports.store import Claim, Refusal
 from agents.attempt import UNCERTAIN, Attempt
+from agents.images import Wanted
 from agents.kit import Kit, persist
 from agents.progress import PullProgress
 from agents.slots import QueueSlots
@@ -54,6 +55,7 @@ class WorkerAgent:
         #: may be aborted, once
         self._is_running = False
         self._actor: Actor | None = None
+        self._wanted = Wanted(worker.key.actor, worker.revision, worker.image)
         self._image: ImageInfo | None = None
         self._claim: Claim | None = None
         self._start_failures = 0
@@ -88,6 +90,8 @@ class WorkerAgent:
             finally:
                 self._is_running = False
             await self._kit.tokens.retire(self._key.id)
+            if self._image is not None:
+                await self._kit.images.release(self._image)
 
     async def _go_on(self, pending: deque[life.Instruction]) -> None:
         while not self._machine.is_over:
@@ -185,7 +189,7 @@ class WorkerAgent:
             await self._wait_for_engine()
             try:
                 async with PullProgress(self._kit, self._key.actor, self.worker) as progress:
-                    self._image = await self._kit.images.ensure(self.worker.image, progress.note)
+                    self._image = await self._kit.images.ensure(self._wanted, progress.note)
             except UNCERTAIN as error:
                 self._kit.engine.report_down(error)
             except ImageMissingError as error:
@@ -362,7 +366,7 @@ class WorkerAgent:
         actor = self._actor
         assert actor is not None  # noqa: S101 - set with the claim
         if self._image is None:  # taken over, so never pulled here
-            self._image = await self._kit.images.ensure(self.worker.image)
+            self._image = await self._kit.images.ensure(self._wanted)
         if actor.definition.privileged and not self._kit.settings.workers.allow_privileged:
             raise StartFailedError(
                 "privileged actors are switched off ([workers] allow_privileged)"

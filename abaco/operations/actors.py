@@ -87,7 +87,8 @@ async def update(
 ) -> Actor:
     """Replace an actor's definition.
 
-    Another image, or ``force``, begins a new revision; otherwise status and revision stay.
+    Another image, or ``force``, begins a new revision; otherwise status and revision stay. With
+    ``force`` its image is asked for at its registry, though one of that name may be on the host.
     Name, owner and state are kept; stateless and the schedule when the draft does not say.
     Somebody else than the owner gets a level of their own by it, unless they have one: it may
     have been lowered while this went on. What the containers get of the host is found anew, for
@@ -113,6 +114,7 @@ async def update(
                 expect_revision=present.revision,
                 cron=cron,
                 host=await find_host_access(services, present.tenant, present.owner, definition),
+                pull_image=force,
             )
         except ConflictError:
             current = await services.stores.actors.get(present.key)

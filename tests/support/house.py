@@ -30,6 +30,7 @@ from backends.channels.local import LocalTransport
 from backends.drivers.scripted import Act, Script, ScriptedDriver, ScriptedEngine
 from backends.host_files import Guard, LocalFiles
 from backends.ipc import open_ipc
+from backends.registries import ConfiguredRegistries
 from backends.stores.memory import open_stores
 from backends.system import RandomIds, SystemClock
 from backends.tokens.fixed import NoTokens
@@ -93,7 +94,14 @@ class House:
             Guard.of(self.settings), skips_missing=self.settings.workers.mount_missing == "skip"
         )
         ipc = await self._stack.enter_async_context(open_ipc(self.ipc_root))
-        kit = make_kit(self.services, driver, ipc=ipc, host_files=host_files, tokens=desk)
+        kit = make_kit(
+            self.services,
+            driver,
+            ipc=ipc,
+            host_files=host_files,
+            tokens=desk,
+            registries=ConfiguredRegistries(self.services.settings),
+        )
         self.crew = start_crew(kit, self.services, self.supervisor, self._epoch, self._webhooks)
 
     async def crash(self) -> None:

@@ -45,7 +45,7 @@ class ApiError(AssertionError):
 class Server:
     """``abaco serve`` on a directory and a port that stay the same over restarts."""
 
-    def __init__(self, directory: Path, settings: dict[str, str]) -> None:
+    def __init__(self, directory: Path, settings: dict[str, str], config: str = "") -> None:
         self.directory = directory
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -53,12 +53,14 @@ class Server:
         #: what is run; may be changed before a start
         self.program = "abaco"
         self._settings = settings
+        #: the file; what differs from the defaults comes by environment, but for odd sections
+        self._config = config
         self._process: subprocess.Popen[bytes] | None = None
         self._pool = urllib3.PoolManager(retries=False, timeout=PATIENCE_S, maxsize=64)
 
     def start(self) -> None:
         config = self.directory / "abaco.conf"
-        config.write_text("# only what differs from the defaults comes by environment\n")
+        config.write_text(self._config)
         environment = {
             **os.environ,
             "ABACO__GENERAL__DATA_DIR": str(self.directory / "data"),
@@ -215,9 +217,9 @@ class Server:
 
 
 @contextmanager
-def a_server(directory: Path, settings: dict[str, str]) -> Iterator[Server]:
+def a_server(directory: Path, settings: dict[str, str], config: str = "") -> Iterator[Server]:
     """Run a server for the length of a test; print its log when the test fails."""
-    server = Server(directory, settings)
+    server = Server(directory, settings, config)
     try:
         server.start()
         yield server

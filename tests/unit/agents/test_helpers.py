@@ -1,107 +1,20 @@
-"""Image keeper, remover, engine watch, periodic rounds, pulse."""
+"""Remover, engine watch, periodic rounds, pulse."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 
 import pytest
 
-from abaco.errors import DriverError, EngineUnavailableError, ImageMissingError, StoreError
-from abaco.ports.driver import Driver, ImageInfo, PullPolicy
+from abaco.errors import DriverError, EngineUnavailableError, StoreError
 from agents import pulse as pulse_module
 from agents.engine import EngineWatch
-from agents.images import ImageKeeper
 from agents.periodic import Periodic
 from agents.pulse import Pulse
 from agents.remover import Remover
 from backends.drivers.scripted import ScriptedDriver, ScriptedEngine
 from backends.system import SystemClock
-
-
-class SlowPullsDriver(ScriptedDriver):
-    """Pulls when a test lets it; counts."""
-
-    def __init__(self) -> None:
-        super().__init__(ScriptedEngine())
-        self.pulls: list[str] = []
-        self.at_once = self.most_at_once = 0
-        self.gate = asyncio.Event()
-        self.error: Exception | None = None
-
-    async def ensure_image(
-        self,
-        reference: str,
-        policy: PullPolicy,
-        *,
-        timeout_s: float,
-        progress: Callable[[str], None] | None = None,
-    ) -> ImageInfo:
-        self.pulls.append(reference)
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
-        try:
-            await self.gate.wait()
-        finally:
-            self.at_once -= 1
-        if self.error is not None:
-            raise self.error
-        return ImageInfo(reference=reference, id=f"sha256:{len(self.pulls)}")
-
-
-def a_keeper(driver: Driver, *, pulls: int = 2) -> ImageKeeper:
-    return ImageKeeper(driver, PullPolicy.ALWAYS, timeout_s=9, max_parallel_pulls=pulls)
-
-
-async def test_one_pull_serves_all_who_wait_for_the_same_image() -> None:
-    driver = SlowPullsDriver()
-    keeper = a_keeper(driver)
-    waiting = [asyncio.create_task(keeper.ensure("one")) for _ in range(5)]
-    await asyncio.sleep(0)
-    driver.gate.set()
-    images = await asyncio.gather(*waiting)
-    assert driver.pulls == ["one"]
-    assert {image.id for image in images} == {"sha256:1"}
-    await keeper.ensure("one")  # nobody waited: the policy decides anew
-    assert driver.pulls == ["one", "one"]
-    assert not keeper._locks
-    assert not keeper._fresh
-
-
-async def test_different_images_are_pulled_side_by_side_up_to_the_limit() -> None:
-    driver = SlowPullsDriver()
-    keeper = a_keeper(driver, pulls=2)
-    waiting = [asyncio.create_task(keeper.ensure(f"image-{number}")) for number in range(5)]
-    await asyncio.sleep(0.01)
-    assert driver.most_at_once == 2
-    driver.gate.set()
-    await asyncio.gather(*waiting)
-    assert len(driver.pulls) == 5
-    assert driver.most_at_once == 2
-
-
-async def test_a_failed_pull_is_tried_by_the_next_who_waits() -> None:
-    driver = SlowPullsDriver()
-    driver.error = ImageMissingError("no such image")
-    keeper = a_keeper(driver)
-    waiting = [asyncio.create_task(keeper.ensure("one")) for _ in range(2)]
-    driver.gate.set()
-    results = await asyncio.gather(*waiting, return_exceptions=True)
-    assert [type(result) for result in results] == [ImageMissingError] * 2
-    assert not keeper._users
-
-
-async def test_who_stops_waiting_does_not_stop_the_others() -> None:
-    driver = SlowPullsDriver()
-    keeper = a_keeper(driver)
-    first, second = (asyncio.create_task(keeper.ensure("one")) for _ in range(2))
-    await asyncio.sleep(0)
-    first.cancel()
-    await asyncio.sleep(0)
-    driver.gate.set()
-    assert (await second).reference == "one"
-    assert driver.pulls == ["one", "one"]
 
 
 class BusyRemovalsDriver(ScriptedDriver):
