@@ -22,6 +22,7 @@ from pydantic.fields import FieldInfo
 from abaco.config_text import allowed, choices, is_kind, is_optional, section_classes, value_text
 from abaco.errors import ConfigError
 from abaco.legacy_keys import (
+    ACCOUNT_VARIABLE,
     LEGACY_SECTIONS,
     MEANINGLESS,
     NOT_YET,
@@ -277,6 +278,8 @@ def _read_environment(environment: Mapping[str, str]) -> dict[Key, Entry]:
             layer[section, key] = entry
         elif name in RENAMED_ENVIRONMENT:
             layer.setdefault(RENAMED_ENVIRONMENT[name], entry)
+        elif account := ACCOUNT_VARIABLE.fullmatch(name):
+            layer.setdefault(("oauth", "_".join(account.groups()).lower()), entry)
         else:
             section, _, key = name.partition("_")
             place = (section, key.lower())

@@ -102,6 +102,9 @@ RENAMED_ENVIRONMENT: dict[str, tuple[str, str]] = {
     "TAS_GID": ("identity", "gid"),
 }
 
+#: those of the service accounts of tenants
+ACCOUNT_VARIABLE = re.compile(r"_abaco_(\S+)_(username|password)")
+
 #: sections that exist in older files only
 LEGACY_SECTIONS = frozenset({"rabbit", "docker"})
 

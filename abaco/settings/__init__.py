@@ -95,6 +95,14 @@ class Settings(Section):
                     )
         return self
 
+    @model_validator(mode="after")
+    def _check_accounts(self) -> Self:
+        if self.runtime.token_provider != "oauth_clients":  # noqa: S105 - a name, not a secret
+            return self  # nobody reads them, and older environments may have more or less
+        for key in self.oauth.halves():
+            raise _fault(key, "a service account has a user and a password", section="oauth")
+        return self
+
     @property
     def queue_places(self) -> dict[str, int]:
         """Workers each queue of this host may have at once."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from abaco.settings.section import Section
 
@@ -16,7 +16,9 @@ _URL = r"^https?://[^\s?#]+$"
 class OauthSettings(Section):
     """The authorization server behind [runtime] token_provider oauth2 or oauth_clients."""
 
-    tenant_forms: ClassVar[Mapping[str, str]] = {"issuer": "issuer", "server": "server"}
+    tenant_forms: ClassVar[Mapping[str, str]] = {
+        name: name for name in ("issuer", "server", "username", "password")
+    }
 
     issuer: str | None = Field(
         None,
@@ -49,7 +51,41 @@ class OauthSettings(Section):
         description="File with the service accounts of oauth_clients, for its owner alone: a line"
         " for each tenant, its name, a colon, the user, a colon and the password.",
     )
+    username: str | None = Field(
+        None,
+        min_length=1,
+        description="User of the service account of tenants that have no line in accounts_file."
+        " Tenant form, which wins over that line: {tenant}_username, also read from"
+        " _abaco_<TENANT>_username in the environment.",
+    )
+    password: SecretStr | None = Field(
+        None,
+        description="Its password; accounts_file is better, since an environment can be seen."
+        " Tenant form: {tenant}_password, also read from _abaco_<TENANT>_password.",
+    )
     userstore: str = Field(
         "", description="What stands before an owner's name in requests of oauth_clients, with /."
     )
     timeout: float = Field(10.0, gt=0, description="Seconds the server has to answer a request.")
+
+    def accounts(self) -> Mapping[str | None, tuple[str, str]]:
+        """Return user and password that are given here, by tenant; None is everybody else's."""
+        return {
+            tenant: (user, password.get_secret_value())
+            for tenant, user, password in self._pairs()
+            if user is not None and password is not None
+        }
+
+    def halves(self) -> Iterator[str]:
+        """Yield the keys without which others mean nothing."""
+        for tenant, user, password in self._pairs():
+            prefix = f"{tenant}_" if tenant else ""
+            if user is None and password is not None:
+                yield f"{prefix}username"
+            if user is not None and password is None:
+                yield f"{prefix}password"
+
+    def _pairs(self) -> Iterator[tuple[str | None, str | None, SecretStr | None]]:
+        yield None, self.username, self.password
+        for tenant in self.named_tenants:
+            yield tenant, self.own_of("username", tenant), self.own_of("password", tenant)

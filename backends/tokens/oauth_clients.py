@@ -14,7 +14,7 @@ from abaco.ports.clock import Clock
 from abaco.ports.store import Stores
 from abaco.ports.token_provider import TokenProvider
 from abaco.ports.vault import Vault
-from abaco.settings import fold_tenant
+from abaco.settings import OauthSettings, fold_tenant
 from backends.tokens.clients import Authority, ClientTokens, Grant, Registration
 from backends.tokens.endpoint import Endpoint, basic, read_grant
 from backends.tokens.files import read_by_tenant
@@ -33,11 +33,14 @@ class ClientService(Authority):
     Args:
         endpoint: Speaks to them.
         settings: Where they are.
-        accounts: Tenant to ``user:password`` of its service account.
+        accounts: Tenant, as ``fold_tenant`` spells it, to user and password of its service
+            account; None to that of all others.
 
     """
 
-    def __init__(self, endpoint: Endpoint, settings: Settings, accounts: Mapping[str, str]) -> None:
+    def __init__(
+        self, endpoint: Endpoint, settings: Settings, accounts: Mapping[str | None, tuple[str, str]]
+    ) -> None:
         self._endpoint = endpoint
         self._settings = settings
         self._accounts = accounts
@@ -114,11 +117,26 @@ class ClientService(Authority):
         return str(own or self._settings.web.for_tenant("api_server", tenant)).rstrip("/")
 
     def _account(self, tenant: Tenant) -> tuple[str, str]:
-        account = self._accounts.get(fold_tenant(tenant))
+        account = self._accounts.get(fold_tenant(tenant), self._accounts.get(None))
         if account is None:
             raise TokenRefusedError(f"there is no service account for the tenant {tenant}")
-        user, _, password = account.partition(":")
-        return user, password
+        return account
+
+
+def read_accounts(oauth: OauthSettings) -> Mapping[str | None, tuple[str, str]]:
+    """Return the service accounts of the file, and those of single keys, which win.
+
+    Raises:
+        ConfigError: There is none, or the file cannot be used.
+
+    """
+    accounts = dict(oauth.accounts())
+    if oauth.accounts_file is None and accounts:
+        return accounts
+    for tenant, text in read_by_tenant("oauth.accounts_file", oauth.accounts_file).items():
+        user, _, password = text.partition(":")
+        accounts.setdefault(tenant, (user, password))
+    return accounts
 
 
 @asynccontextmanager
@@ -128,10 +146,10 @@ async def open_tokens(
     """Open the provider.
 
     Raises:
-        ConfigError: The file of accounts cannot be used.
+        ConfigError: The file of accounts cannot be used, or there are none.
 
     """
-    accounts = read_by_tenant("oauth.accounts_file", settings.oauth.accounts_file)
+    accounts = read_accounts(settings.oauth)
     endpoint = Endpoint(settings.oauth.timeout)
     try:
         service = ClientService(endpoint, settings, accounts)

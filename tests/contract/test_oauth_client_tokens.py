@@ -153,6 +153,43 @@ async def test_without_accounts_there_is_no_start(opening):
         await opening(accounts_file=None)
 
 
+@pytest.mark.parametrize(
+    ("keys", "tenant"),
+    [
+        # in the place of the file, for one tenant or for all
+        ({"dev-one_username": USER, "dev-one_password": PASSWORD}, "DEV-ONE"),
+        ({"username": USER, "password": PASSWORD}, "ANY"),
+        # the tenant's own wins
+        (
+            {
+                "username": "nobody",
+                "password": "x",
+                "dev_one_username": USER,
+                "dev_one_password": PASSWORD,
+            },
+            "dev-one",
+        ),
+    ],
+)
+async def test_accounts_without_a_file(opening, service, keys, tenant):
+    token = await (await opening(accounts_file=None, **keys)).acquire(a_request(tenant=tenant))
+    assert service.owners[token.value] == "jane"
+
+
+async def test_keys_win_over_lines_of_the_file(opening):
+    wrong = {"dev-one_username": "nobody", "dev-one_password": "x"}
+    with pytest.raises(TokenRefusedError, match="401"):
+        await (await opening(**wrong)).acquire(a_request())
+
+
+async def test_an_account_beside_the_file_is_for_the_others(opening, service):
+    provider = await opening(other_username=USER, other_password=PASSWORD)
+    for worker, tenant in (("w1", "DEV-ONE"), ("w2", "OTHER")):
+        assert service.owners[(await provider.acquire(a_request(worker, tenant))).value] == "jane"
+    with pytest.raises(TokenRefusedError, match="THIRD"):
+        await provider.acquire(a_request("w3", "THIRD"))
+
+
 async def test_no_secret_is_logged(opening, service, caplog):
     caplog.set_level("DEBUG")
     provider = await opening()
