@@ -59,7 +59,7 @@ async def clear(lab: Lab) -> None:
 
 
 async def test_an_account_opens_the_registry(lab: Lab, registry: DebianRegistry) -> None:
-    reference = registry.put(name(), rootfs_tar(), shell("echo private"))
+    reference = registry.put(name(), rootfs_tar(), shell(f"echo private # {new_id()}"))
     await pull(lab, reference, policy=PullPolicy.IF_NOT_PRESENT)
     assert await run(lab, reference) == b"private\n"
 
@@ -81,7 +81,7 @@ async def test_without_it_nothing_comes(
 
 
 async def test_what_is_here_must_be_asked_for(lab: Lab, registry: DebianRegistry) -> None:
-    reference = registry.put(name(), rootfs_tar(), shell("echo private"))
+    reference = registry.put(name(), rootfs_tar(), shell(f"echo private # {new_id()}"))
     image = await pull(lab, reference)
     with pytest.raises(ImageMissingError):
         await pull(lab, reference, None)
@@ -93,7 +93,7 @@ async def test_what_is_here_must_be_asked_for(lab: Lab, registry: DebianRegistry
 async def test_a_registry_that_is_away_hands_nothing_out(
     lab: Lab, registry: DebianRegistry
 ) -> None:
-    reference = registry.put(name(), rootfs_tar(), shell("echo private"))
+    reference = registry.put(name(), rootfs_tar(), shell(f"echo private # {new_id()}"))
     await pull(lab, reference)
     registry.stop()
     with pytest.raises(ImageMissingError, match=r"refused|connect"):
@@ -101,8 +101,8 @@ async def test_a_registry_that_is_away_hands_nothing_out(
 
 
 async def test_a_digest_is_the_same_image_for_ever(lab: Lab, registry: DebianRegistry) -> None:
-    repository = name()
-    reference = registry.put(repository, rootfs_tar(), shell("echo first"))
+    repository, one, two = name(), new_id(), new_id()
+    reference = registry.put(repository, rootfs_tar(), shell(f"echo {one}"))
     await pull(lab, reference)
     first = await lab.driver.find_image(reference)
     assert first is not None
@@ -110,11 +110,11 @@ async def test_a_digest_is_the_same_image_for_ever(lab: Lab, registry: DebianReg
     assert first.tags == (reference,)
     assert f"{registry.address}/{repository}" in first.repositories
     assert first.size_bytes > 1_000_000
-    registry.put(repository, rootfs_tar(), shell("echo second"))
+    registry.put(repository, rootfs_tar(), shell(f"echo {two}"))
     second = await pull(lab, reference)
     assert second != first.id
-    assert await run(lab, first.digest) == b"first\n"
-    assert await run(lab, reference) == b"second\n"
+    assert await run(lab, first.digest) == f"{one}\n".encode()
+    assert await run(lab, reference) == f"{two}\n".encode()
     await clear(lab)
     assert await lab.driver.remove_image(first.id, [reference, first.digest])
     assert await lab.driver.find_image(first.id) is None
@@ -126,7 +126,7 @@ async def test_a_digest_is_the_same_image_for_ever(lab: Lab, registry: DebianReg
 
 
 async def test_a_container_holds_its_image(lab: Lab, registry: DebianRegistry) -> None:
-    reference = registry.put(name(), rootfs_tar(), shell("echo used"))
+    reference = registry.put(name(), rootfs_tar(), shell(f"echo used # {new_id()}"))
     image = await pull(lab, reference)
     assert (await lab.driver.list_images())[image] > 1_000_000
     running = await lab.start(image=reference)
@@ -170,7 +170,7 @@ async def test_a_container_holds_an_image_with_all_its_names(
 async def test_an_image_that_is_gone_shows_when_it_is_to_run(
     lab: Lab, registry: DebianRegistry
 ) -> None:
-    reference = registry.put(name(), rootfs_tar(), shell("echo gone"))
+    reference = registry.put(name(), rootfs_tar(), shell(f"echo gone # {new_id()}"))
     image = await pull(lab, reference)
     slot = await lab.driver.prepare(await lab.spec(reference))
     assert await lab.driver.remove_image(image, [reference])

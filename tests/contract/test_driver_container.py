@@ -58,7 +58,7 @@ async def test_image_that_vanished_is_missing(lab: Lab) -> None:
     spec = await lab.spec("abaco_test_echo")
     gone = replace(spec, image=replace(spec.image, id=f"sha256:{'0' * 64}"))
     with pytest.raises(ImageMissingError, match="abaco_test_echo"):
-        await lab.driver.prepare(gone)
+        await lab.driver.dispatch(await lab.driver.prepare(gone), lab.context())
 
 
 async def test_image_that_vanishes_after_prepare_is_missing(lab: Lab, engine: Engine) -> None:

@@ -59,7 +59,9 @@ async def test_every_new_call_says_so(lab: Lab, engine: Engine) -> None:
     calls = [
         lab.driver.info(),
         lab.driver.ensure_image("abaco_test_echo", PullPolicy.ALWAYS, timeout_s=10),
-        lab.driver.prepare(spec),
+        lab.driver.find_image("abaco_test_echo"),
+        lab.driver.list_images(),
+        lab.driver.remove_image(spec.image.id, []),
         lab.driver.dispatch(slot, lab.context()),
         lab.driver.adopt(running.container_id),
         lab.driver.list_owned(),
@@ -176,7 +178,7 @@ async def test_engine_that_hangs_times_out(engine: Engine) -> None:
     assert engine.process is not None
     os.kill(engine.process.pid, signal.SIGSTOP)
     try:
-        for call in (driver.info(), driver.prepare(spec), driver.list_owned()):
+        for call in (driver.info(), driver.find_image(spec.image.id), driver.list_owned()):
             assert isinstance(await outcome(call), EngineTimeoutError)
     finally:
         os.kill(engine.process.pid, signal.SIGCONT)
