@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from abaco.cli.findings import Check, Finding, Level
 from abaco.cli.host_checks import check_mounts, check_users
+from abaco.cli.registry_checks import check_registries
 from abaco.cli.tls_checks import check_api_servers, check_bundle, check_certificate
 from abaco.config import Settings
 from abaco.errors import AbacoError
@@ -232,6 +233,7 @@ CHECKS: tuple[Check, ...] = (
     check_bundle,
     check_mounts,
     check_users,
+    check_registries,
     check_host,
 )
 

@@ -34,8 +34,22 @@ STORE_CALLS = [
     "count",
     "list_leased",
     "of_actor",
+    "find",
+    "set",
+    "begin_pull",
+    "list_begun",
+    "note_pull",
 ]
-DRIVER_CALLS = ["info", "ensure_image", "prepare", "dispatch", "output", "wait", "remove"]
+DRIVER_CALLS = [
+    "info",
+    "find_image",
+    "ensure_image",
+    "prepare",
+    "dispatch",
+    "output",
+    "wait",
+    "remove",
+]
 
 
 async def post_three_and_check(house: House, fault: Fault) -> None:
