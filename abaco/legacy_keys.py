@@ -74,7 +74,6 @@ NOT_YET: tuple[LegacyKey, ...] = (
     *_keys("store", _STORES, "mongo_host", "mongo_port", "mongo_user"),
     *_keys("store", _STORES, "mongo_password", is_secret=True),
     *_keys("runtime", "statistics come in a later release", "stats_mode"),
-    *_keys("runtime", "updates always let a running execution end", "update_running"),
     *_keys("runtime", "retention comes in a later release", "execution_retention_days"),
 )
 

@@ -119,6 +119,10 @@ class ContainerSpec:
     #: ``uid``, ``uid:gid`` or None for the image's own
     user: str | None = None
     privileged: bool = False
+    #: network mode as engines call it (``none`` cuts it off); None for the driver's own
+    network: str | None = None
+    #: mounts and a /tmp of bounded size are all that can be written
+    read_only_rootfs: bool = False
     #: what every container of the spec is given, whatever its message
     binds: tuple[Bind, ...] = ()
 

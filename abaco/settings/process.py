@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from abaco.domain.limits import parse_memory
 from abaco.settings.extra_hosts import EXTRA_HOSTS, ExtraHosts
 from abaco.settings.section import Section
+from abaco.settings.sizes import Capabilities, OptionalSizeText, SizeText
 
 _ENDPOINTS = "unix:///path or tcp://host:port"
 
@@ -22,6 +24,12 @@ class GeneralSettings(Section):
         Path("/var/lib/abaco"),
         description="Directory of everything this instance keeps on disk (database, sockets)."
         " A user who cannot write there gets ~/.local/share/abaco by default.",
+    )
+    min_free_disk: OptionalSizeText = Field(
+        "100m",
+        description="Free space on the disk of data_dir, and of the database, below which messages"
+        " are refused with 503 and /ready says so; what has been accepted goes on. -1 for no"
+        " limit.",
     )
 
 
@@ -58,6 +66,8 @@ class StoreSettings(Section):
 
 class EngineSettings(Section):
     """The container engine."""
+
+    tenant_forms: ClassVar[Mapping[str, str]] = {"network": "network"}
 
     driver: Literal["auto", "docker", "podman", "scripted"] = Field(
         "auto",
@@ -106,7 +116,40 @@ class EngineSettings(Section):
     network: str = Field(
         "bridge",
         description="Network mode of actor containers; none cuts them off. Also read as"
-        " [spawner] docker_network.",
+        " [spawner] docker_network. Tenant form: {tenant}_network.",
+    )
+    capabilities: Capabilities = Field(
+        (
+            "CHOWN",
+            "DAC_OVERRIDE",
+            "FOWNER",
+            "FSETID",
+            "KILL",
+            "NET_BIND_SERVICE",
+            "SETGID",
+            "SETUID",
+        ),
+        description="Capabilities that containers keep while they run as root; all others are taken"
+        " from them. Privileged actors have all.",
+    )
+    shm_size: SizeText = Field("64m", description="Size of /dev/shm of each container.")
+    tmp_size: SizeText = Field(
+        "256m",
+        description="Size of the /tmp in memory that containers with a read-only root file system"
+        " are given.",
+    )
+    rootfs_size: OptionalSizeText = Field(
+        "-1",
+        description="What a container may write to its root file system; -1 for no limit. Engines"
+        " can hold to it only on some file systems (overlay on xfs mounted with pquota); on others"
+        " no container starts with a limit. See `abaco doctor`.",
+    )
+    oom_score: int = Field(
+        500,
+        ge=0,
+        le=1000,
+        description="How much rather than other processes of its host the kernel ends a container's"
+        " when the host itself runs out of memory (oom_score_adj).",
     )
     extra_hosts: ExtraHosts = Field(
         (),

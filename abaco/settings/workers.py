@@ -21,6 +21,7 @@ from abaco.settings.hosts import (
 )
 from abaco.settings.queues import COUNTS, NAMES, QueueCounts, QueueNames
 from abaco.settings.section import Section, fold_tenant
+from abaco.settings.sizes import MemoryText, NanoCpus
 
 
 class SpawnerSettings(Section):
@@ -68,6 +69,7 @@ class WorkersSettings(Section):
         name: name
         for name in (
             "generate_clients",
+            "read_only_rootfs",
             "global_mounts",
             "use_tas_uid",
             "actor_uid",
@@ -85,17 +87,18 @@ class WorkersSettings(Section):
         " waiting message still starts the first worker.",
     )
     max_run_time: int = Field(
-        -1, ge=-1, description="Seconds after which a run is stopped; -1 for no limit."
-    )
-    mem_limit: str = Field(
-        "-1",
-        pattern=r"^(-1|[1-9][0-9]*[bkmgBKMG]?)$",
-        description="Memory per container in engine syntax (512m, 3g); -1 for no limit.",
-        json_schema_extra={"allowed": "-1, or a whole number with nothing, b, k, m or g after it"},
-    )
-    max_cpus: int = Field(
         -1,
         ge=-1,
+        description="Seconds after which a run is stopped; -1 for no limit. An actor's own limit is"
+        " never above it.",
+    )
+    mem_limit: MemoryText = Field(
+        "-1",
+        description="Memory per container in engine syntax (512m, 3g), 6m or more; -1 for no limit."
+        " There is no swap on top.",
+    )
+    max_cpus: NanoCpus = Field(
+        -1,
         description="CPU per container in nano-CPUs (1000000000 = one); -1 for no limit.",
     )
     sync_max_idle_time: int = Field(
@@ -109,6 +112,12 @@ class WorkersSettings(Section):
         ge=-1,
         description="Idle seconds after which a stateful actor's worker, or the last worker of a"
         " pool that does not scale, is retired; -1 never.",
+    )
+    read_only_rootfs: bool = Field(
+        False,
+        description="Give all containers a root file system that cannot be written, with a /tmp in"
+        " memory ([engine] tmp_size); when off, those of actors that ask for it. Tenant form:"
+        " {tenant}_read_only_rootfs.",
     )
     leave_containers: bool = Field(
         False, description="Keep the stopped containers of executions (for debugging)."
@@ -340,6 +349,11 @@ class RuntimeSettings(Section):
         " networks (10.1.0.0/16) with commas between. Messages inboxes of this server need not"
         " be named.",
         json_schema_extra={"allowed": "names, addresses and networks, or nothing"},
+    )
+    update_running: Literal["wait", "halt"] = Field(
+        "wait",
+        description="What becomes of runs of an actor whose image is updated. wait: they end by"
+        " themselves; halt: they are stopped.",
     )
     stop_grace: int = Field(
         10, ge=0, description="Seconds between SIGTERM and SIGKILL when an execution is stopped."

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from abaco.errors import ContainerMissingError, DriverError
 from abaco.ports.driver import Bind, ContainerSpec
+from backends.drivers.confinement import Confinement
 from backends.drivers.engine_http import EngineHttp
 from backends.drivers.engine_stream import Stream
 from backends.drivers.engine_wire import EngineReplyError, Query
@@ -43,6 +44,7 @@ class Plan:
     binds: tuple[Bind, ...]
     labels: Mapping[str, str]
     network: str
+    confinement: Confinement
     #: bytes of output the engine keeps
     log_bytes: int
     #: items of ``name:address``

@@ -11,6 +11,7 @@ from typing import Any
 from abaco.config import Settings
 from abaco.errors import DriverError
 from abaco.ports.driver import ContainerSpec, EngineInfo
+from backends.drivers.confinement import docker_confinement
 from backends.drivers.containers import Containers, Dialect, Plan, Verdict
 from backends.drivers.engine import EngineDriver, EngineOptions
 from backends.drivers.engine_http import EngineHttp
@@ -151,8 +152,8 @@ class DockerDialect(Dialect):
     def _host_config(self, plan: Plan) -> dict[str, Any]:
         spec, limits = plan.spec, plan.spec.limits
         config: dict[str, Any] = {
+            **docker_confinement(plan.confinement, spec),
             "NetworkMode": plan.network,
-            "Init": True,
             "ExtraHosts": list(plan.extra_hosts),
             # not Binds: those make what the host does not have
             "Mounts": [
@@ -176,18 +177,12 @@ class DockerDialect(Dialect):
         if limits.memory_bytes is not None:
             # no swap on top: the limit is the limit
             config |= {"Memory": limits.memory_bytes, "MemorySwap": limits.memory_bytes}
-        if limits.nano_cpus is not None:
-            config["NanoCpus"] = limits.nano_cpus
         if limits.pids is not None:
             config["PidsLimit"] = limits.pids
         if self._runtime is not None:
             config["Runtime"] = self._runtime
-        if spec.privileged:
-            config["Privileged"] = True
-            if self._http.socket_path is not None:
-                config["Binds"] = [f"{self._http.socket_path}:{ENGINE_SOCKET}"]
-        else:
-            config["SecurityOpt"] = ["no-new-privileges"]
+        if spec.privileged and self._http.socket_path is not None:
+            config["Binds"] = [f"{self._http.socket_path}:{ENGINE_SOCKET}"]
         return config
 
     async def start(self, container_id: str, spec: ContainerSpec) -> None:

@@ -24,6 +24,7 @@ from abaco.ports.driver import (
     Running,
     Slot,
 )
+from backends.drivers.confinement import Confinement
 from backends.drivers.containers import Containers, Plan
 from backends.drivers.engine_wire import EngineReplyError
 from backends.drivers.images import Images
@@ -46,6 +47,8 @@ _HINTS = (
     ("unable to find user", "the image does not have the user it is to run as"),
     ("no users found", "the image does not have the user it is to run as"),
     ("unable to apply caps", "the engine lacks capabilities a privileged container is to have"),
+    ("pquota", "[engine] rootfs_size needs another file system below the engine's images"),
+    ("storage-opt", "[engine] rootfs_size needs another file system below the engine's images"),
     ("docker-init", "the engine's host lacks docker-init (Debian package tini)"),
     ("container-init binary", "the engine's host lacks an init (Debian package catatonit)"),
 )
@@ -55,8 +58,9 @@ _HINTS = (
 class EngineOptions:
     """What the settings say to every engine."""
 
-    #: network mode of the containers
+    #: network mode of containers whose spec names none
     network: str
+    confinement: Confinement
     #: output the engine keeps of each container
     log_bytes: int
     #: containers in creation or start at one time
@@ -71,6 +75,7 @@ class EngineOptions:
         """Pick from all settings."""
         return cls(
             network=settings.engine.network,
+            confinement=Confinement.of(settings.engine),
             log_bytes=max(MIN_LOG_BYTES, LOG_FACTOR * settings.web.max_log_length),
             max_creates=settings.engine.max_creates,
             call_timeout_s=settings.engine.call_timeout_s,
@@ -167,7 +172,8 @@ class EngineDriver(Driver):
             environment=context.environment,
             binds=(*slot.spec.binds, *context.binds),
             labels=make_labels(self._instance_id, slot.spec, context),
-            network=self._options.network,
+            network=slot.spec.network or self._options.network,
+            confinement=self._options.confinement,
             log_bytes=self._options.log_bytes,
             extra_hosts=self._options.extra_hosts,
         )

@@ -9,6 +9,12 @@ from datetime import timedelta
 from typing import Any
 
 from abaco.ports.driver import Bind, ContainerSpec
+from backends.drivers.confinement import (
+    CPU_PERIOD_US,
+    cpu_quota_us,
+    podman_confinement,
+    podman_tmp,
+)
 from backends.drivers.containers import Dialect, Plan, Verdict
 from backends.drivers.engine_http import EngineHttp
 from backends.drivers.engine_stream import Stream
@@ -30,8 +36,7 @@ _UNHURRIED = "250ms"
 _HURRIED = "20ms"
 _HURRIED_S = 1.0
 
-#: period in which the kernel counts CPU time against the quota
-_CPU_PERIOD_US = 100_000
+_NO_CORE = Ulimit("core", 0, 0)
 #: Podman's init says this when it cannot run the program, and exits with 1
 _INIT_FAILURE = b"ERROR (catatonit"
 NOT_FOUND_CODE = 127
@@ -72,29 +77,29 @@ class PodmanDialect(Dialect):
             "image": spec.image.id.removeprefix("sha256:"),
             "env": dict(plan.environment),
             "labels": dict(plan.labels),
-            "init": True,
             "hostadd": list(plan.extra_hosts),
-            "mounts": [_mount(bind) for bind in plan.binds],
+            **podman_confinement(plan.confinement, spec),
+            "mounts": [
+                *podman_tmp(plan.confinement, spec),
+                *(_mount(bind) for bind in plan.binds),
+            ],
             "log_configuration": {"driver": "k8s-file", "size": plan.log_bytes},
             "resource_limits": _resources(plan),
             "r_limits": [
-                {"type": item.name, "soft": item.soft, "hard": item.hard} for item in self._ulimits
+                {"type": item.name, "soft": item.soft, "hard": item.hard}
+                for item in (*self._ulimits, _NO_CORE)
             ],
             **_network(plan.network),
         }
         if spec.user is not None:
             body["user"] = spec.user
-        if spec.privileged:
-            body["privileged"] = True
-            if self._http.socket_path is not None:
-                engine = Bind(
-                    host_path=self._http.socket_path,
-                    container_path=ENGINE_SOCKET,
-                    is_read_only=False,
-                )
-                body["mounts"].append(_mount(engine))
-        else:
-            body["no_new_privileges"] = True
+        if spec.privileged and self._http.socket_path is not None:
+            engine = Bind(
+                host_path=self._http.socket_path,
+                container_path=ENGINE_SOCKET,
+                is_read_only=False,
+            )
+            body["mounts"].append(_mount(engine))
         return body
 
     async def start(self, container_id: str, spec: ContainerSpec) -> None:
@@ -209,9 +214,8 @@ def _resources(plan: Plan) -> dict[str, Any]:
     if limits.memory_bytes is not None:
         # no swap on top: the limit is the limit
         resources["memory"] = {"limit": limits.memory_bytes, "swap": limits.memory_bytes}
-    if limits.nano_cpus is not None:
-        quota_us = limits.nano_cpus * _CPU_PERIOD_US // 1_000_000_000
-        resources["cpu"] = {"period": _CPU_PERIOD_US, "quota": quota_us}
+    if (quota_us := cpu_quota_us(limits.nano_cpus)) is not None:
+        resources["cpu"] = {"period": CPU_PERIOD_US, "quota": quota_us}
     return resources
 
 
