@@ -8,7 +8,7 @@ import secrets
 import signal
 import socket
 from collections.abc import Awaitable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
@@ -17,21 +17,25 @@ from tornado.web import Application
 from abaco.config import Settings
 from abaco.domain.api_server import sdk_faults
 from abaco.domain.health import CheckReport
-from abaco.errors import BackendError, ConfigError
+from abaco.errors import BackendError, ConfigError, StoreUnavailableError
 from abaco.logs import set_up_logs
 from abaco.operations.events import webhook_policy
 from abaco.operations.rotation import Rotation
 from abaco.operations.services import Services
+from abaco.operations.space import Space
 from abaco.ports.store import Stores
 from abaco.ports.token_provider import TokenProvider
 from abaco.ports.vault import Vault
 from agents.clientg import start_clientg
 from agents.crew import Crew, make_kit, start_crew
+from agents.disk import DISK_INTERVAL_S, DiskWatch
 from agents.health import HEARTBEAT_TTL_S
 from agents.notices import LocalNotices
+from agents.periodic import Periodic
 from agents.supervisor import Supervisor
 from backends.certificates import ServedCertificate, check_bundle, open_certificate
 from backends.channels.local import LocalTransport
+from backends.disk import disk_of
 from backends.drivers.select import open_driver
 from backends.host_files import Guard, LocalFiles
 from backends.ipc import open_ipc
@@ -125,6 +129,7 @@ class App:
             engine_endpoint=self._engine_endpoint,
             identity=await self._stack.enter_async_context(open_users(settings, self._clock)),
             bearer=self._stack.enter_context(open_tokens(settings, self._clock)),
+            space=Space.of(settings.general.min_free_disk),
         )
         provider = await self._stack.enter_async_context(self._open_token_provider(stores, vault))
         webhooks = HttpWebhookSender(
@@ -147,11 +152,22 @@ class App:
             registries=ConfiguredRegistries(settings),
         )
         self._crew = start_crew(kit, self.services, self.supervisor, epoch, webhooks)
+        await self._watch_disk()
         rotation = Rotation(stores, vault, settle_s=2 * settings.store.timeout_s)
         self.supervisor.start("rotation", rotation.run)
         if self.certificate is not None:
             self.supervisor.start("certificate", self.certificate.run)
         self._listen(rotation)
+
+    async def _watch_disk(self) -> None:
+        """Know how much room there is before the first request comes, and keep knowing."""
+        disk = disk_of(self.settings)
+        if disk is None:
+            return
+        watch = DiskWatch(disk, self.services.space)
+        with suppress(StoreUnavailableError):
+            await watch.round()
+        self.supervisor.start("disk", Periodic("disk", DISK_INTERVAL_S, watch.round).run)
 
     def _open_token_provider(
         self, stores: Stores, vault: Vault
@@ -245,10 +261,9 @@ class App:
         failure = self._crew.heartbeat.failure
         if store.is_ok and failure is not None:  # it can be read, and not written
             store = CheckReport(name="store", is_ok=False, detail=failure.message)
-        return [
-            store,
-            CheckReport(name="engine", is_ok=watch.is_up, detail=engine),
-        ]
+        reports = [store, CheckReport(name="engine", is_ok=watch.is_up, detail=engine)]
+        has_disk = self.settings.store.backend != "memory"
+        return [*reports, self.services.space.report()] if has_disk else reports
 
     async def _check(self, name: str, call: Awaitable[None]) -> CheckReport:
         try:

@@ -65,6 +65,9 @@ QUEUE_WAITING = Gauge(
     "Actors that wait for a worker's place on this host.",
     labelnames=("queue",),
 )
+DISK_FREE = Gauge(
+    "abaco_disk_free_bytes", "Bytes that can still be written where records are kept."
+)
 LOG_BYTES = Counter("abaco_log_bytes", "Bytes of output read from containers.")
 LOGS_TRUNCATED = Counter("abaco_logs_truncated", "Logs that reached their limit.")
 IMAGE_PULL_SECONDS = Histogram(

@@ -50,11 +50,10 @@ class BinaryMessagesHandler(MessagesHandler):
         self.check_in()
         if has_text(self.query()):
             return
-        connection = self.request.connection
+        connection, length = self.request.connection, announced_length(self.request.headers)
         if isinstance(connection, HTTP1Connection):
-            length = announced_length(self.request.headers)
             connection.set_body_timeout(body_timeout_s(length))
-        self._incoming = await uploads.begin(self.services)
+        self._incoming = await uploads.begin(self.services, length)
 
     def _must_answer_now(self) -> bool:
         headers = self.request.headers

@@ -108,6 +108,7 @@ async def post(
         InvalidInputError: A container could not be given this message, or the key is none.
         KeyReusedError: The key was used for another message.
         ThrottledError: Too many messages wait.
+        StoreUnavailableError: The disk is nearly full.
 
     """
     return await _post(services, caller, actor, posted, key=key)
@@ -129,8 +130,10 @@ async def post_batch(
         InvalidInputError: A container could not be given one of them, or the key is none.
         KeyReusedError: The key was used for another batch, or for a message.
         ThrottledError: Too many messages wait.
+        StoreUnavailableError: The disk is nearly full.
 
     """
+    services.space.check()
     batch = await make_all(services, caller, actor, posts)
     receipt = await accept(services, actor, batch, kind="batch", key=key)
     return PostedBatch(
@@ -159,6 +162,7 @@ async def post_and_wait(
         KeyReusedError: The key was used for another message.
         LimitExceededError: Too many messages wait for a synchronous one.
         ThrottledError: Too many messages wait.
+        StoreUnavailableError: The disk is nearly full.
 
     """
     deadline = services.clock.monotonic() + timeout_s
@@ -200,6 +204,8 @@ async def _post(
     key: str | None,
     before: int | None = None,
 ) -> Posted:
+    if posted.blob is None:  # what came as a file was let in before
+        services.space.check()
     try:
         made = make(services, caller, actor, posted)
     except RequestError:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from abaco.config import Settings
 from abaco.domain.ids import Tenant
 from abaco.operations.quotas import Quotas
+from abaco.operations.space import Space
 from abaco.ports.clock import Clock, IdSource
 from abaco.ports.identity import IdentityProvider
 from abaco.ports.notices import Notices
@@ -33,6 +34,7 @@ class Services:
         engine_endpoint: Tells the endpoint of the container engine as far as it is known now;
             shown as ``location`` of workers.
         quotas: What this process has let through lately.
+        space: Whether there is room on disk for more.
         identity: Knows the users of the host; None when all containers run as their image's.
         bearer: Verifies bearer tokens; None when none are accepted.
 
@@ -48,3 +50,4 @@ class Services:
     identity: IdentityProvider | None = None
     bearer: BearerTokens | None = None
     quotas: Quotas = field(default_factory=Quotas)
+    space: Space = field(default_factory=Space)

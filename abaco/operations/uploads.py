@@ -43,13 +43,15 @@ class Incoming:
         self._upload.abandon()
 
 
-async def begin(services: Services) -> Incoming:
-    """Begin to receive a body.
+async def begin(services: Services, size_bytes: int = 0) -> Incoming:
+    """Begin to receive a body, of an announced size where that is known.
 
     Raises:
+        StoreUnavailableError: There is no room for it.
         StoreError: It cannot be kept.
 
     """
+    services.space.check(size_bytes)
     execution_id = ExecutionId(services.ids.new_id())
     return Incoming(execution_id, await services.stores.blobs.begin(execution_id))
 
