@@ -12,6 +12,7 @@ from typing import Any
 from abaco.domain.actor import Actor, ActorStatus
 from abaco.domain.context import build_environment
 from abaco.domain.execution import Execution, HaltReason, Outcome
+from abaco.domain.limits import run_time_limit_s
 from abaco.domain.message import Message
 from abaco.errors import (
     ContainerMissingError,
@@ -67,6 +68,7 @@ class Attempt:
         execution: As read in the claim, or as found after a restart.
         message: None when an attempt of an earlier process is taken over.
         make_spec: Says what to run, with the image made sure of; None when taking over.
+        revision: Of the actor when the message was claimed; None when nobody knows.
         start_failures: Failures in a row before.
 
     """
@@ -79,12 +81,14 @@ class Attempt:
         message: Message | None,
         make_spec: Callable[[], Awaitable[ContainerSpec]] | None,
         *,
+        revision: int | None = None,
         start_failures: int = 0,
         may_be_halted: bool = True,
     ) -> None:
         self._kit = kit
         self._may_be_halted = may_be_halted
         self._actor = actor
+        self._revision = actor.revision if revision is None else revision
         self._execution = execution
         self._key = execution.key
         self._message = message
@@ -283,8 +287,9 @@ class Attempt:
             self._recording = self._group.create_task(recording)
         self._follow(self._pump(running))
         self._follow(self._await_exit(running))
-        limit_s = self._kit.settings.workers.max_run_time
-        if limit_s > 0:
+        cap_s = self._kit.settings.workers.max_run_time
+        limit_s = run_time_limit_s(self._actor.definition.max_run_time, cap_s)
+        if limit_s is not None:
             self._follow(self._time_out(started_at, limit_s))
 
     async def _record_running(self, container_id: str, started_at: datetime) -> None:
@@ -466,5 +471,9 @@ class Attempt:
             actor = await self._kit.stores.actors.get(self._key.actor)
         except NotFoundError:
             return HaltReason.ACTOR_DELETED
-        is_leaving = actor.status is ActorStatus.SHUTTING_DOWN
-        return HaltReason.ACTOR_DELETED if is_leaving else None
+        if actor.status is ActorStatus.SHUTTING_DOWN:
+            return HaltReason.ACTOR_DELETED
+        is_old = actor.revision > self._revision
+        if is_old and self._kit.settings.runtime.update_running == "halt":
+            return HaltReason.ACTOR_UPDATED
+        return None

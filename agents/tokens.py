@@ -9,6 +9,7 @@ import tenacity
 
 from abaco.domain.actor import Actor
 from abaco.domain.execution import Execution
+from abaco.domain.limits import run_time_limit_s
 from abaco.domain.run_token import wants_token
 from abaco.errors import TokenError, TokenRefusedError, TokenUnavailableError
 from abaco.metrics import TOKENS
@@ -41,6 +42,7 @@ async def acquire_token(
     if not (is_switched_on and wants_token(actor)):
         return NO_TOKEN
     assert execution.worker_id is not None  # noqa: S101 - the claim wrote it
+    cap_s = kit.settings.workers.max_run_time
     request = TokenRequest(
         tenant=actor.tenant,
         owner=actor.owner,
@@ -48,7 +50,7 @@ async def acquire_token(
         execution_id=execution.id,
         worker_id=execution.worker_id,
         attempt=execution.attempt,
-        max_run_time_s=kit.settings.workers.max_run_time,
+        max_run_time_s=run_time_limit_s(actor.definition.max_run_time, cap_s) or -1,
     )
     try:
         token = await _try_again(kit, request, is_halted)

@@ -348,7 +348,9 @@ class WorkerAgent:
         if self._takes_over is not None:
             key = self._key.actor
             actor = await persist(lambda: self._kit.stores.actors.get(key))
-            return Attempt(self._kit, actor, self._takes_over, None, None)
+            return Attempt(
+                self._kit, actor, self._takes_over, None, None, revision=self.worker.revision
+            )
         claim = self._claim
         assert claim is not None  # noqa: S101 - the machine was told Claimed
         self._actor = claim.actor
@@ -358,6 +360,7 @@ class WorkerAgent:
             claim.execution,
             claim.message,
             self._make_spec,
+            revision=self.worker.revision,
             start_failures=self._start_failures,
             may_be_halted=bool(self._changes.take()),
         )
@@ -371,15 +374,19 @@ class WorkerAgent:
             raise StartFailedError(
                 "privileged actors are switched off ([workers] allow_privileged)"
             )
+        settings, tenant = self._kit.settings, self._key.tenant
         return ContainerSpec(
             image=self._image,
-            tenant=self._key.tenant,
+            tenant=tenant,
             actor_id=self._key.actor_id,
             worker_id=self._key.id,
             revision=self.worker.revision,
             limits=self._limits(actor),
             user=actor.host.user,
             privileged=actor.definition.privileged,
+            network=actor.definition.network or settings.engine.for_tenant("network", tenant),
+            read_only_rootfs=actor.definition.read_only_rootfs
+            or settings.workers.for_tenant("read_only_rootfs", tenant),
             binds=await self._binds(actor),
         )
 

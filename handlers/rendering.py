@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from abaco.domain.actor import Actor
+from abaco.domain.actor import Actor, ActorDefinition
 from abaco.domain.actor_config import ActorConfig
 from abaco.domain.alias import Alias
 from abaco.domain.context import CONTENT_TYPE_TEXT, python_text
@@ -66,6 +66,7 @@ def render_actor(actor: Actor, case: Case) -> dict[str, Any]:
         "queue": definition.queue,
         "log_ex": definition.log_ex,
         **describe_cron(actor.cron),
+        **_render_own_limits(definition),
         "create_time": render_time(actor.create_time),
         "last_update_time": render_time(actor.last_update_time),
         "_links": {
@@ -75,6 +76,16 @@ def render_actor(actor: Actor, case: Case) -> dict[str, Any]:
         },
     }
     return dress(record, case)
+
+
+def _render_own_limits(definition: ActorDefinition) -> dict[str, Any]:
+    """Render what is no key of the older Abaco: there only where it was asked for."""
+    limits = {
+        "max_run_time": definition.max_run_time,
+        "read_only_rootfs": definition.read_only_rootfs or None,
+        "network": definition.network,
+    }
+    return {name: value for name, value in limits.items() if value is not None}
 
 
 def render_posted(posted: Posted, case: Case) -> dict[str, Any]:

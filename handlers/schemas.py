@@ -84,6 +84,9 @@ class ActorRequest(RequestModel):
     use_container_uid: fields.Boolean | None = None
     default_environment: fields.Mapping | None = None
     log_ex: fields.Integer | None = None
+    max_run_time: fields.Integer | None = None
+    read_only_rootfs: fields.Boolean | None = None
+    network: fields.Text | None = None
     cron_schedule: fields.Text | None = None
     cron_on: fields.Boolean | None = None
 

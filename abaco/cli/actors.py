@@ -42,6 +42,9 @@ _REPLACED = (
     "use_container_uid",
     "default_environment",
     "log_ex",
+    "max_run_time",
+    "read_only_rootfs",
+    "network",
 )
 
 #: what the server shows for attributes nobody set; not worth sending back
@@ -105,6 +108,7 @@ def _attribute_options(env_help: str) -> list[Callable[[Command], Command]]:
             help="Give executions an access token that speaks for the actor's owner.",
         ),
         click.option("--log-ex", type=int, help="Seconds logs are kept."),
+        *_limit_options(),
         click.option(
             "--cron",
             "cron_schedule",
@@ -117,6 +121,27 @@ def _attribute_options(env_help: str) -> list[Callable[[Command], Command]]:
         click.option("--wait", "-w", is_flag=True, help="Return when the actor is ready."),
         click.option(
             "--timeout", type=float, default=600.0, show_default=True, help="Seconds for --wait."
+        ),
+    ]
+
+
+def _limit_options() -> list[Callable[[Command], Command]]:
+    """Return the options by which an owner confines an actor more than the server does."""
+    return [
+        click.option(
+            "--max-run-time", type=click.IntRange(min=-1), help="Seconds an execution may last."
+        ),
+        click.option(
+            "--read-only/--writable",
+            "read_only_rootfs",
+            default=None,
+            help="Let executions write to mounts and /tmp only.",
+        ),
+        click.option(
+            "--network",
+            type=click.Choice(["none", "default"]),
+            callback=lambda _, __, word: "" if word == "default" else word,
+            help="none: executions reach nothing, this server included.",
         ),
     ]
 
@@ -143,6 +168,7 @@ def _body(options: Mapping[str, Any]) -> dict[str, Any]:
     names = (
         "name", "image", "description", "max_workers", "mem_limit", "log_ex", "privileged",
         "use_container_uid", "cron_schedule", "cron_on", "queue", "link", "webhook", "token",
+        "max_run_time", "read_only_rootfs", "network",
     )  # fmt: skip
     body = {name: options[name] for name in names if options.get(name) is not None}
     if options["cpus"] is not None:

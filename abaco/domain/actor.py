@@ -52,7 +52,8 @@ class ActorDefinition:
     """What a client may set.
 
     Units: ``mem_limit`` is engine memory syntax (``3g``, ``-1`` none); ``max_cpus`` is
-    nano-CPUs (1000000000 = one CPU, ``-1`` none); ``log_ex`` is seconds.
+    nano-CPUs (1000000000 = one CPU, ``-1`` none); ``log_ex`` is seconds, and so is
+    ``max_run_time`` (``-1`` none). ``network`` is ``none`` or nothing.
     ``token`` is a bool when sent by a client, the configured text when defaulted.
     ``webhook_secret`` is sealed and only ever written: stores never give it out with an actor.
     None leaves the one that is stored, "" removes it.
@@ -76,6 +77,9 @@ class ActorDefinition:
     use_container_uid: bool = False
     default_environment: Mapping[str, Any] = field(default_factory=dict)
     log_ex: int | None = None
+    max_run_time: int | None = None
+    read_only_rootfs: bool = False
+    network: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

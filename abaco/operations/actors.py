@@ -222,6 +222,7 @@ async def _define(
         caller,
         default_token=str(services.settings.web.for_tenant("default_token", caller.tenant)),
         queues=services.settings.web.all_queues,
+        run_time_cap_s=services.settings.workers.max_run_time,
         previous=previous,
     )
     await check_link(services, caller, definition.link)

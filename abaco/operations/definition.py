@@ -10,7 +10,7 @@ from abaco.domain.actor import DEFAULT_QUEUE, ActorDefinition
 from abaco.domain.caller import Caller
 from abaco.domain.context import check_environment, is_reserved, python_text
 from abaco.domain.image import check_image
-from abaco.domain.limits import parse_memory
+from abaco.domain.limits import MIN_NANO_CPUS, NO_NETWORK, check_memory, check_run_time
 from abaco.domain.webhook import check_secret
 from abaco.errors import InvalidInputError, TooLargeError
 
@@ -60,6 +60,9 @@ class ActorDraft:
     use_container_uid: bool | None = None
     default_environment: Mapping[str, Any] | None = None
     log_ex: int | None = None
+    max_run_time: int | None = None
+    read_only_rootfs: bool | None = None
+    network: str | None = None
     cron_schedule: str | None = None
     cron_on: bool | None = None
 
@@ -70,6 +73,7 @@ def define(
     *,
     default_token: str,
     queues: Collection[str] = (DEFAULT_QUEUE,),
+    run_time_cap_s: int = UNLIMITED,
     previous: ActorDefinition | None = None,
 ) -> ActorDefinition:
     """Make the definition a draft asks for.
@@ -79,6 +83,7 @@ def define(
         caller: Decides whether privileged attributes are allowed.
         default_token: What ``token`` is when not sent.
         queues: The queues there are.
+        run_time_cap_s: Seconds that runs of all actors may last; not above 0 for no limit.
         previous: The definition that is replaced; name is kept from it, and stateless when
             not sent.
 
@@ -88,6 +93,7 @@ def define(
     """
     _check_rights(draft, caller)
     _check_values(draft)
+    check_run_time(draft.max_run_time, run_time_cap_s)
     if draft.queue and draft.queue not in queues:
         raise InvalidInputError(
             f"unknown queue; there is {', '.join(map(repr, queues))}", field="queue"
@@ -117,6 +123,9 @@ def define(
         use_container_uid=bool(draft.use_container_uid),
         default_environment=dict(draft.default_environment or {}),
         log_ex=draft.log_ex,
+        max_run_time=draft.max_run_time,
+        read_only_rootfs=bool(draft.read_only_rootfs),
+        network=draft.network or None,
     )
 
 
@@ -139,11 +148,15 @@ def _check_values(draft: ActorDraft) -> None:
     if draft.webhook_secret:
         check_secret(draft.webhook_secret)
     if draft.mem_limit is not None:
-        parse_memory(draft.mem_limit)
+        check_memory(draft.mem_limit)
+    if draft.network and draft.network != NO_NETWORK:
+        raise InvalidInputError(f"must be {NO_NETWORK!r}, or nothing", field="network")
     _check_integer("max_workers", draft.max_workers, least=1)
     _check_integer("log_ex", draft.log_ex, least=-1)
     if draft.max_cpus != UNLIMITED:
-        _check_integer("max_cpus", draft.max_cpus, least=1)
+        _check_integer("max_cpus", draft.max_cpus, least=MIN_NANO_CPUS)
+    if draft.max_run_time != UNLIMITED:
+        _check_integer("max_run_time", draft.max_run_time, least=1)
     for hint in draft.hints or ():
         if not _FORBIDDEN_IN_HINTS.isdisjoint(hint):
             raise InvalidInputError("no quotes, braces or brackets in a hint", field="hints")

@@ -261,3 +261,39 @@ class TestDelete:
             actor_id = site.register(user=user, tenant=tenant)
             assert self.delete(site, actor_id, user=user, tenant=tenant).result is None
             assert site.get("/actors", user=user, tenant=tenant).result == []
+
+
+class TestOwnLimits:
+    """What is no key of the older Abaco: shown only where it was asked for."""
+
+    def test_they_are_not_there_by_default(self, site):
+        actor = site.get(f"/actors/{site.register()}").result
+        names = {site.name(name) for name in ("max_run_time", "read_only_rootfs", "network")}
+        assert names.isdisjoint(actor)
+
+    def test_they_are_shown_as_asked_and_go_with_the_next_update(self, site):
+        body = site.fields(image="a", max_run_time="60", read_only_rootfs="true", network="none")
+        actor = site.post("/actors", json_body=body).result
+        found = [actor[site.name(name)] for name in ("max_run_time", "read_only_rootfs", "network")]
+        assert found == [60, True, "none"]
+        path = f"/actors/{actor['id']}"
+        assert site.get(path).result == actor
+        updated = site.put(path, json_body=site.fields(image="a", network="")).result
+        names = {site.name(name) for name in ("max_run_time", "read_only_rootfs", "network")}
+        assert names.isdisjoint(updated)
+
+    def test_nobody_needs_a_role_to_ask_for_less(self, snake):
+        body = {"image": "a", "max_run_time": 5, "read_only_rootfs": True, "network": "none"}
+        actor = snake.post("/actors", json_body=body, user="jane").result
+        assert actor["network"] == "none"
+
+    def test_a_run_time_above_that_of_all_is_refused_by_name(self, snake):
+        workers = snake.settings.workers.model_copy(update={"max_run_time": 60})
+        settings = snake.settings.model_copy(update={"workers": workers})
+        object.__setattr__(snake.services, "settings", settings)
+        for wanted in (61, -1):
+            refused = snake.post("/actors", json_body={"image": "a", "max_run_time": wanted})
+            assert refused.status == 400
+            assert "max_run_time" in refused.envelope["message"]
+            assert "60 seconds" in refused.envelope["message"]
+        assert snake.post("/actors", json_body={"image": "a", "max_run_time": 60}).status == 200

@@ -112,6 +112,17 @@ BAD_ATTRIBUTES = [
     ("log_ex", "3.7"),
     ("log_ex", 10**19),
     ("log_ex", [1]),
+    ("mem_limit", "5m"),
+    ("max_cpus", 9_999_999),
+    ("max_run_time", 0),
+    ("max_run_time", -2),
+    ("max_run_time", "soon"),
+    ("max_run_time", 2**63),
+    ("read_only_rootfs", "perhaps"),
+    ("read_only_rootfs", [True]),
+    ("network", "host"),
+    ("network", "NONE"),
+    ("network", ["none"]),
 ]
 
 

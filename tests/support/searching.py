@@ -130,6 +130,9 @@ def populations(draw: st.DrawFn) -> Population:
             privileged=draw(st.booleans()),
             max_workers=draw(st.none() | st.integers(1, 6)),
             max_cpus=draw(st.sampled_from((None, -1, 2**62))),
+            max_run_time=draw(st.sampled_from((None, -1, 5))),
+            read_only_rootfs=draw(st.booleans()),
+            network=draw(st.sampled_from((None, "none"))),
             default_environment=draw(
                 st.dictionaries(st.sampled_from(("a", "b.c", 'q"t', "é")), JSON_VALUES, max_size=2)
             ),
@@ -225,7 +228,7 @@ TEXT, NUMBER, SWITCH, TIME, ANY = "text", "number", "switch", "time", "any"
 FIELDS: Mapping[SearchKind, Mapping[str, Sequence[str]]] = {
     SearchKind.ACTORS: {
         TEXT: ("id", "owner", "name", "image", "status", "status_message", "hints", "token"),
-        NUMBER: ("max_workers", "maxWorkers", "max_cpus", "revision"),
+        NUMBER: ("max_run_time", "max_workers", "maxWorkers", "max_cpus", "revision"),
         SWITCH: ("stateless", "privileged", "token", "cron_on"),
         TIME: ("create_time", "createTime", "last_update_time", "state.StartedAt"),
         ANY: (

@@ -99,13 +99,17 @@ _ACTORS = Source(
             name: _defined(name)
             for name in (
                 "image", "name", "description", "type", "link", "webhook", "max_workers",
-                "mem_limit", "max_cpus", "queue", "log_ex",
+                "mem_limit", "max_cpus", "queue", "log_ex", "max_run_time", "network",
             )
         },
         **{
             name: _defined(name, Form.BOOLEAN)
             for name in ("stateless", "privileged", "use_container_uid")
         },
+        # not in records of earlier releases
+        "read_only_rootfs": Field(
+            f"coalesce({_defined('read_only_rootfs').sql}, FALSE)", Form.BOOLEAN
+        ),
         # a switch that is text when nobody set it
         **{name: _inside(name) for name in ("token", "hints", "default_environment")},
         "state": Field("actors.state", Form.JSON),

@@ -11,7 +11,14 @@ from abaco.domain.actor import ActorStatus
 from abaco.domain.execution import ExecutionStatus
 from abaco.domain.worker import WorkerStatus
 from abaco.operations import actors, workers
-from abaco.settings import RuntimeSettings, SpawnerSettings, WebSettings, WorkersSettings
+from abaco.operations.definition import ActorDraft
+from abaco.settings import (
+    EngineSettings,
+    RuntimeSettings,
+    SpawnerSettings,
+    WebSettings,
+    WorkersSettings,
+)
 from agents.reaper import Reaper
 from backends.drivers.scripted import Act, Script, ScriptedEngine
 from tests.support.house import CALLER, QUICK, House, a_house, an_engine
@@ -253,3 +260,74 @@ async def test_a_drain_waits_for_what_runs_but_not_for_ever(policy_s: float) -> 
         wanted = ExecutionStatus.COMPLETE if policy_s else ExecutionStatus.RUNNING
         assert execution.status is wanted
         assert await house.stores.mailbox.count(actor.key) >= len(queued) - 3
+
+
+async def test_an_actors_own_time_limit_is_the_shorter_one() -> None:
+    quick = settings(workers=WorkersSettings(init_count=0, max_run_time=600))
+    async with a_house(an_engine(LONG), quick) as house:
+        actor = await house.register(max_run_time=1)
+        execution = await house.final(await house.post(actor))
+        assert execution.outcome is not None
+        assert execution.outcome.final_state is not None
+        assert execution.outcome.final_state["AbacoReason"] == "timeout"
+
+
+async def test_containers_get_the_actors_confinement_or_the_tenants() -> None:
+    quick = settings(
+        engine=EngineSettings.model_validate({"network": "lan", "other_network": "none"}),
+        workers=WorkersSettings.model_validate(
+            {"init_count": 0, "dev_read_only_rootfs": True, "max_cpus": 10_000_000}
+        ),
+    )
+    engine = an_engine()
+    async with a_house(engine, quick) as house:
+        await house.final(await house.post(await house.register()))
+        (first,) = engine.containers.values()
+        spec = first.slot.spec
+        assert (spec.network, spec.read_only_rootfs) == ("lan", True)
+        assert spec.limits.nano_cpus == 10_000_000
+    engine = an_engine()
+    async with a_house(engine) as house:
+        actor = await house.register(network="none", read_only_rootfs=True)
+        await house.final(await house.post(actor))
+        (first,) = engine.containers.values()
+        assert (first.slot.spec.network, first.slot.spec.read_only_rootfs) == ("none", True)
+
+
+@pytest.mark.parametrize("policy", ["wait", "halt"])
+async def test_what_becomes_of_a_run_whose_actor_gets_another_image(policy: str) -> None:
+    runtime = QUICK.runtime.model_copy(update={"update_running": policy})
+    engine = an_engine(LONG)
+    async with a_house(engine, settings(runtime=runtime)) as house:
+        actor = await house.register()
+        key = await house.post(actor)
+        running = await house.running(key)
+        draft = ActorDraft(image="abaco_test", description="another")
+        await actors.update(house.services, CALLER, actor, draft)
+        assert (await house.stores.executions.get(key)).outcome is None, "no new revision"
+        draft = ActorDraft(image="abaco_other")
+        await actors.update(house.services, CALLER, actor, draft)
+        if policy == "wait":
+            await asyncio.sleep(0.2)
+            assert (await house.stores.executions.get(key)).outcome is None
+            engine.finish(running.container_id, 0)
+        execution = await house.final(key)
+        assert execution.status is ExecutionStatus.COMPLETE
+        assert execution.outcome is not None
+        state = execution.outcome.final_state or {}
+        assert state.get("AbacoReason") == ("actor_updated" if policy == "halt" else None)
+
+
+async def test_a_run_is_halted_although_the_server_died_after_the_update() -> None:
+    runtime = QUICK.runtime.model_copy(update={"update_running": "halt"})
+    async with a_house(an_engine(LONG), settings(runtime=runtime)) as house:
+        actor = await house.register()
+        key = await house.post(actor)
+        await house.running(key)
+        await house.crash()
+        draft = ActorDraft(image="abaco_other")
+        await actors.update(house.services, CALLER, actor, draft)
+        await house.start()
+        execution = await house.final(key)
+        assert execution.outcome is not None
+        assert (execution.outcome.final_state or {})["AbacoReason"] == "actor_updated"

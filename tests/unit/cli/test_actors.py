@@ -35,6 +35,28 @@ def test_create_names_every_option_as_the_api_does(stub, run):
     }
 
 
+class TestOwnLimits:
+    def test_create(self, stub, run):
+        stub.answer("POST", "/actors", an_actor())
+        options = ["--max-run-time", "60", "--read-only", "--network", "none"]
+        assert run("actors", "create", "img", *options).exit_code == 0
+        limits = {"max_run_time": 60, "read_only_rootfs": True, "network": "none"}
+        assert stub.asked[-1].json == {"image": "img", "stateless": True, **limits}
+
+    def test_an_update_keeps_them_or_takes_them_back(self, stub, run):
+        actor = an_actor(max_run_time=60, read_only_rootfs=True, network="none")
+        stub.answer("GET", "/actors/hello", actor)
+        stub.answer("GET", "/actors", [actor])
+        stub.answer("PUT", "/actors/a1", actor)
+        kept = {"max_run_time": 60, "read_only_rootfs": True, "network": "none"}
+        assert run("actors", "update", "hello", "--description", "d").exit_code == 0
+        assert stub.asked[-1].json.items() >= kept.items()
+        options = ["--max-run-time", "-1", "--writable", "--network", "default"]
+        assert run("actors", "update", "hello", *options).exit_code == 0
+        changed = {"max_run_time": -1, "read_only_rootfs": False, "network": ""}
+        assert stub.asked[-1].json.items() >= changed.items()
+
+
 class TestTokens:
     @pytest.mark.parametrize(
         ("options", "sent"),

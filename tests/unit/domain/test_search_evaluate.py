@@ -183,6 +183,7 @@ class TestDocuments:
         ("item", "describe"),
         [
             (an_actor(state=[1], hints=("a",), max_workers=3), actor_document),
+            (an_actor(max_run_time=5, read_only_rootfs=True, network="none"), actor_document),
             (a_worker(an_actor()), worker_document),
             (a_worker(an_actor(), container_id="c", last_execution_time=at(3)), worker_document),
             (an_execution(an_actor()), execution_document),
@@ -198,7 +199,9 @@ class TestDocuments:
         shown = render_found(item, "snake")
         shown.pop("_links", None)  # workers have none
         for name, value in document.items():
-            if name.endswith("_time"):
+            if name in ("max_run_time", "read_only_rootfs", "network") and not value:
+                assert name not in shown, "only where it was asked for"
+            elif name.endswith("_time") and name != "max_run_time":
                 written = None if value is None else render_time(value)
                 assert shown.pop(name) in (written, "None" if written is None else written)
             else:
