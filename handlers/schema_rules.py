@@ -36,10 +36,14 @@ def derive(node: Node, schemas: Schemas) -> Node:
     """Write out a schema that is like another one."""
     if _LIKE not in node:
         return node
-    others = schemas[node[_LIKE]]["properties"]
+    like = schemas[node[_LIKE]]
+    others, own = like["properties"], node.get("properties", {})
     kept = {name: schema for name, schema in others.items() if name not in node.get(_WITHOUT, ())}
-    properties = {**kept, **node.get("properties", {})}
-    return {**node, _SPELLED: True, "required": list(properties), "properties": properties}
+    properties = {**kept, **own}
+    # what may be missing there may be missing here
+    needed: Any = like.get("required", others)
+    required = [name for name in properties if name in needed or name in own]
+    return {**node, _SPELLED: True, "required": required, "properties": properties}
 
 
 def spell_names(node: Node, case: Case, schemas: Schemas) -> Node:

@@ -83,6 +83,7 @@ class Engine(ABC):
         with (self.directory / "engine.log").open("ab") as log:
             self.process = subprocess.Popen(
                 self.command(),
+                cwd=self.directory,
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
