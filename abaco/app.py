@@ -99,11 +99,7 @@ class App:
     async def _start(self) -> None:
         settings = self.settings
         self.certificate = open_certificate(settings.web, self._clock)
-        for url in settings.web.api_servers:
-            if faults := sdk_faults(url):
-                _log.warning("programs with agavepy cannot call %s: %s", url, ", ".join(faults))
-        if settings.runtime.actor_ca_bundle is not None:
-            check_bundle(settings.runtime.actor_ca_bundle)
+        self._look_at_what_containers_are_told()
         instance_id = secrets.token_hex(8)
         is_lasting = settings.store.backend != "memory"
         if is_lasting:  # what nothing outlives needs no lasting name
@@ -158,6 +154,14 @@ class App:
         if self.certificate is not None:
             self.supervisor.start("certificate", self.certificate.run)
         self._listen(rotation)
+
+    def _look_at_what_containers_are_told(self) -> None:
+        """Warn of URLs they cannot call. Raises ConfigError for a bundle that is none."""
+        for url in self.settings.web.api_servers:
+            if faults := sdk_faults(url):
+                _log.warning("programs with agavepy cannot call %s: %s", url, ", ".join(faults))
+        if self.settings.runtime.actor_ca_bundle is not None:
+            check_bundle(self.settings.runtime.actor_ca_bundle)
 
     async def _watch_disk(self) -> None:
         """Know how much room there is before the first request comes, and keep knowing."""
