@@ -31,6 +31,20 @@ MAX_REFUSALS = 10
 MAX_NAME = 100
 
 
+class Refusals:
+    """Results that were refused: how many, and why the first ones were."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.reasons: list[str] = []
+
+    def add(self, reason: str, count: int = 1) -> None:
+        """Note that so many were refused for one reason."""
+        self.count += count
+        if len(self.reasons) < MAX_REFUSALS:
+            self.reasons.append(reason)
+
+
 class Exchange:
     """Files of an attempt, and the way of its results into the store.
 
@@ -56,9 +70,9 @@ class Exchange:
         self._has_all = False
         self._is_done = asyncio.Event()
         self._pushed = 0
-        self._refused_count = 0
-        #: why, of the first ones
-        self._refusals: list[str] = []
+        #: of what was sent, and of what was left
+        self._sent_refused = Refusals()
+        self._left_refused = Refusals()
 
     async def open(self) -> tuple[Bind, ...]:
         """Make the files, before the container is.
@@ -109,23 +123,29 @@ class Exchange:
         """Store the files a container left that has ended, behind what it sent.
 
         They are numbered from a number of their own on, because who takes an attempt over does not
-        know how many results were sent before, and may do this for the second time.
+        know how many results were sent before, and may do this for the second time. It may also be
+        cancelled and called again.
         """
         runtime = self._kit.settings.runtime
         if self._message is not None and not runtime.large_results:
             return
         ipc = self._ipc or self._kit.ipc.adopt(place_of(self._execution))
         names, total = await ipc.list_left(limit=MAX_FILES)
+        refused = Refusals()
         room = runtime.max_large_results
         for number, name in enumerate(names, FIRST_FILE):
-            file = await ipc.read_left(name, max_bytes=min(room, runtime.max_large_result))
-            if file.data is None:
-                self._refuse(f"file {name[:MAX_NAME]!r}: {file.fault}")
-            else:
-                room -= len(file.data)
-                await self._push(number, [file.data])
+            async with self._kit.large_results:
+                file = await ipc.read_left(name, max_bytes=min(room, runtime.max_large_result))
+                if file.data is None:
+                    refused.add(f"file {name[:MAX_NAME]!r}: {file.fault}")
+                else:
+                    room -= len(file.data)
+                    await self._push(number, [file.data])
         if total > len(names):
-            self._refuse(f"{total} files were left, the limit is {MAX_FILES}", total - len(names))
+            reason = f"{total} files were left, the limit is {MAX_FILES}"
+            refused.add(reason, total - len(names))
+        self._left_refused = refused
+        RESULTS_REFUSED.inc(refused.count)
 
     async def close(self) -> None:
         """Remove the files."""
@@ -144,16 +164,18 @@ class Exchange:
         report: dict[str, Any] = {}
         if self._message is None:
             report["AbacoResultsLost"] = True
-        if self._refused_count:
-            report["AbacoResultsRefused"] = self._refused_count
+        if count := self._sent_refused.count + self._left_refused.count:
+            report["AbacoResultsRefused"] = count
         return report
 
     def note(self) -> str:
         """Return lines for the end of the log; empty when there is nothing to say."""
-        if not self._refused_count:
+        count = self._sent_refused.count + self._left_refused.count
+        if not count:
             return ""
-        lines = [f"ABACO: results refused: {self._refused_count}", *self._refusals]
-        if self._refused_count > len(self._refusals):
+        reasons = [*self._sent_refused.reasons, *self._left_refused.reasons]
+        lines = [f"ABACO: results refused: {count}", *reasons]
+        if count > len(reasons):
             lines.append("...")
         return "\n" + "\n".join(lines) + "\n"
 
@@ -173,15 +195,12 @@ class Exchange:
         if datagram.data:
             return True
         limit = self._kit.settings.runtime.max_result_size
-        self._refuse(f"it has {datagram.size_bytes} bytes, the limit is {limit}")
-        return False
-
-    def _refuse(self, reason: str, count: int = 1) -> None:
-        self._refused_count += count
-        RESULTS_REFUSED.inc(count)
-        if len(self._refusals) < MAX_REFUSALS:
-            self._refusals.append(reason)
+        reason = f"it has {datagram.size_bytes} bytes, the limit is {limit}"
+        self._sent_refused.add(reason)
+        RESULTS_REFUSED.inc()
+        if self._sent_refused.count <= MAX_REFUSALS:
             _log.info("execution %s: a result is refused, %s", self._key.id, reason)
+        return False
 
     async def _write(self) -> None:
         while True:

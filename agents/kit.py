@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from abaco.config import Settings
 from abaco.domain.actor import RUNNABLE, ActorKey, ActorStatus
@@ -45,6 +46,8 @@ class Kit:
     retry: RetryPolicy
     slots: Slots
     vault: Vault
+    #: held by whoever has a large result in memory
+    large_results: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def ca_bundle(self) -> Bind | None:

@@ -15,16 +15,21 @@ import pytest
 
 from abaco.domain.actor import Actor, ActorStatus
 from abaco.domain.execution import ExecutionKey, ExecutionStatus
+from abaco.domain.ids import ExecutionId, WorkerId
 from abaco.errors import NotFoundError, StoreUnavailableError
 from abaco.operations import messages, uploads
 from abaco.ports.driver import Driver, EngineInfo
+from abaco.ports.ipc import Place
 from abaco.ports.notices import Topic
 from abaco.ports.store import Stores
+from agents.exchange import Exchange
 from agents.litter import sweep_files
 from agents.reaper import Reaper
 from backends.drivers.scripted import Act
+from backends.ipc import open_ipc
 from tests.support.faults import Fault, When, faulty_stores, store_away
 from tests.support.house import CALLER, QUICK, House, a_house, an_engine
+from tests.support.records import an_execution
 
 
 async def upload(house: House, actor: Actor, body: bytes) -> ExecutionKey:
@@ -428,6 +433,42 @@ async def test_left_files_have_a_limit_together() -> None:
         log = (await house.log(key)).decode()
         assert "file 'c': it has 2 bytes, the limit is 1\n" in log
         assert "file 'e': it has 1 bytes, the limit is 0\n" in log
+
+
+async def test_one_large_result_is_in_memory_at_a_time() -> None:
+    engine = an_engine(Act(until_stopped=True))
+    async with a_house(engine, with_runtime(large_results=True)) as house:
+        key = await house.post(await house.register())
+        await house.running(key)
+        container, left = left_of(house, key)
+        (left / "file").write_bytes(b"left")
+        async with house.crew.kit.large_results:
+            house.engine.finish(container)
+            await asyncio.sleep(0.3)
+            assert (await house.stores.executions.get(key)).status is ExecutionStatus.RUNNING
+            assert await house.stores.results.pop(key, house.services.clock.now()) is None
+        await house.final(key)
+        assert [each async for each in results_of(house, key)] == [b"left"]
+
+
+async def test_what_is_collected_twice_counts_once(tmp_path: Path) -> None:
+    # files of its own: the house's are swept
+    async with a_house(an_engine()) as house, open_ipc(tmp_path) as host:
+        actor = await house.register()
+        place = Place("w1", "e1.1")
+        ipc = await host.open(place, max_result_bytes=9, delivery=None, takes_files=True)
+        left = Path(ipc.binds[1].host_path)
+        ipc.detach()
+        (left / "a").write_bytes(b"left")
+        (left / "link").symlink_to("a")
+        execution = an_execution(actor, id=ExecutionId("e1"), worker_id=WorkerId("w1"), attempt=1)
+        exchange = Exchange(replace(house.crew.kit, ipc=host), execution, None)
+        for _ in range(2):  # as after an engine that was away in between
+            await exchange.collect()
+        assert exchange.report() == {"AbacoResultsLost": True, "AbacoResultsRefused": 1}
+        assert exchange.note().count("link") == 1
+        await exchange.close()
+        assert [each async for each in results_of(house, execution.key)] == [b"left"]
 
 
 async def test_more_files_than_anybody_wants() -> None:
