@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import ssl
 import stat
 from collections.abc import Callable
@@ -33,6 +34,9 @@ WARN_BEFORE = timedelta(days=14)
 
 #: for TLS 1.2; those of 1.3 are all good. Source: Mozilla's "intermediate", version 5.7, less DHE
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+#: how public keys are compared
+_PUBLIC = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
 
 _CERTIFICATE, _KEY = "web.tls_certificate", "web.tls_key"
 
@@ -74,8 +78,9 @@ def read_certificate(certificate: Path, key: Path) -> Certificate:
         ConfigError: Names the file and what is wrong with it.
 
     """
-    own = _read_own(certificate)
-    _check_key(own, certificate, key)
+    own, public = _read_own(certificate)
+    if _read_key(key) != public:
+        raise ConfigError(f"{_KEY}: {key} is not the key of the certificate {certificate}")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
@@ -94,31 +99,35 @@ def read_certificate(certificate: Path, key: Path) -> Certificate:
     )
 
 
-def _read_own(path: Path) -> x509.Certificate:
+def _read_own(path: Path) -> tuple[x509.Certificate, bytes]:
+    """Return the server's own certificate, and its public key."""
+    data, _ = _read(_CERTIFICATE, path)
     try:
-        return x509.load_pem_x509_certificates(_read(_CERTIFICATE, path))[0]
-    except ValueError as error:
+        own = x509.load_pem_x509_certificates(data)[0]
+        return own, own.public_key().public_bytes(*_PUBLIC)
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise ConfigError(f"{_CERTIFICATE}: {path} has no certificate in PEM form") from error
 
 
-def _check_key(own: x509.Certificate, certificate: Path, path: Path) -> None:
-    data = _read(_KEY, path)
-    if stat.S_IMODE(path.stat().st_mode) & stat.S_IROTH:
+def _read_key(path: Path) -> bytes:
+    """Return the public half of a private key."""
+    data, mode = _read(_KEY, path)
+    if mode & stat.S_IROTH:
         raise ConfigError(f"{_KEY}: everybody may read it; chmod 600 {path}")
     try:
         key = serialization.load_pem_private_key(data, password=None)
+        return key.public_key().public_bytes(*_PUBLIC)
     except TypeError as error:
         raise ConfigError(f"{_KEY}: {path} needs a passphrase, which nobody could type") from error
     except (ValueError, UnsupportedAlgorithm) as error:
         raise ConfigError(f"{_KEY}: {path} has no private key in PEM form") from error
-    form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    if key.public_key().public_bytes(*form) != own.public_key().public_bytes(*form):
-        raise ConfigError(f"{_KEY}: {path} is not the key of the certificate {certificate}")
 
 
-def _read(setting: str, path: Path) -> bytes:
+def _read(setting: str, path: Path) -> tuple[bytes, int]:
+    """Return content and mode of one and the same file."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(), os.fstat(file.fileno()).st_mode
     except OSError as error:
         raise ConfigError(f"{setting}: {path} cannot be read: {error.strerror}") from error
 

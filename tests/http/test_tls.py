@@ -142,13 +142,15 @@ def test_plain_http_is_not_answered(site: TlsSite) -> None:
     assert site.run(ask()) == b""
 
 
-def test_the_internal_port_stays_plain(site: TlsSite) -> None:
+def test_the_internal_port_stays_plain_and_tells_when_the_certificate_ends(site: TlsSite) -> None:
     site.port, port = site.app.internal_port, site.port
+    ask = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     try:
-        answer = site.run(site.raw(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")))
+        answer = site.run(site.raw(ask))
     finally:
         site.port = port
     assert answer.startswith(b"HTTP/1.1 200")
+    assert b'abaco_certificate_expiry_timestamp_seconds{key="web.tls_certificate"}' in answer
 
 
 def test_a_renewed_certificate_is_served_without_a_restart(

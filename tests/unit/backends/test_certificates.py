@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import shutil
 import ssl
@@ -10,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from prometheus_client import REGISTRY
 
 from abaco.errors import ConfigError
@@ -39,6 +40,19 @@ def fault_of(pair):
     return caught.value.message
 
 
+def shake(client, server):
+    """Shake hands; return the version that was agreed to."""
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [
+        client.wrap_bio(back, there, server_hostname="localhost"),
+        server.wrap_bio(there, back, server_side=True),
+    ]
+    for end in ends * 3:
+        with contextlib.suppress(ssl.SSLWantReadError):
+            end.do_handshake()
+    return ssl.TLSVersion[ends[0].version().replace(".", "_")]
+
+
 class TestReading:
     def test_a_pair_is_served_with_nothing_below_tls_1_2(self, pair):
         found = read_certificate(pair.certificate, pair.key)
@@ -48,6 +62,25 @@ class TestReading:
         assert ciphers
         assert all("GCM" in name or "CHACHA20" in name for name in ciphers)
         assert all(name.startswith(("TLS_", "ECDHE-")) for name in ciphers)
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda: rsa.generate_private_key(public_exponent=65537, key_size=2048),
+            lambda: ec.generate_private_key(ec.SECP384R1()),
+            ed25519.Ed25519PrivateKey.generate,
+        ],
+        ids=["RSA", "P-384", "Ed25519"],
+    )
+    @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+    def test_keys_of_other_kinds_serve_too(self, pair, monkeypatch, make, version):
+        key = make()
+        with monkeypatch.context() as patched:
+            patched.setattr(ec, "generate_private_key", lambda curve: key)
+            pair.renew()
+        client = pair.client()
+        client.maximum_version = version
+        assert shake(client, read_certificate(pair.certificate, pair.key).context) == version
 
     @pytest.mark.parametrize("which", ["certificate", "key"])
     def test_a_file_that_is_missing_is_named(self, pair, which):
