@@ -15,6 +15,7 @@ import pytest
 from tests.support.agave_image import CERTIFI, CONFIG, IMAGE, agave_tar
 from tests.support.engines import Engine
 from tests.support.images import PYTHON_ACTOR
+from tests.support.server import free_port
 from tests.support.serving import settings_for
 from tests.support.tls_server import TlsServer
 
@@ -278,3 +279,34 @@ except requests.exceptions.SSLError as error:
     finally:
         if server.is_running:
             server.stop()
+
+
+def test_containers_in_a_network_of_their_own_find_the_server(
+    engine: Engine, tmp_path: Path, with_image: Callable[[Engine], None]
+) -> None:
+    """Not with the SDK: on all addresses of this machine port 443 is not ours to take."""
+    with_image(engine)
+    port = free_port()
+    server = TlsServer(tmp_path, settings_for(engine), "127.0.0.1", port)
+    server.also(
+        **{
+            "web.address": "0.0.0.0",
+            "web.default_api_server": f"https://{server.name}:{port}",
+            "engine.network": "bridge",
+            "engine.extra_hosts": f"{server.name}:host-gateway",
+        }
+    )
+    script = """
+import requests
+url = os.environ["_abaco_api_server"] + "/actors/" + context.actor_id
+bearer = {"Authorization": "Bearer " + os.environ["_abaco_access_token"]}
+give(requests.get(url, headers=bearer).json()["result"]["owner"])
+"""
+    try:
+        server.start()
+        server.log_in("jane", at=f"https://{server.name}:{port}")
+        assert run(server, script) == ["jane"]
+    finally:
+        if server.is_running:
+            server.stop()
+        sys.stderr.write(server.log()[-5000:])

@@ -39,11 +39,19 @@ class TlsServer(Server):
     Args:
         directory: Of the server and the certificates.
         settings: Besides those that follow from HTTPS.
+        address: Of this machine, on which the port is free; without it one of its own.
+        port: The one that needs no mention.
 
     """
 
-    def __init__(self, directory: Path, settings: dict[str, str]) -> None:
-        self.address = loopback_address()
+    def __init__(
+        self,
+        directory: Path,
+        settings: dict[str, str],
+        address: str | None = None,
+        port: int = HTTPS_PORT,
+    ) -> None:
+        self.address = address or loopback_address()
         self.name = f"abaco-{secrets.token_hex(4)}.test"
         self.pair = Pair(directory / "tls", self.name, self.address)
         super().__init__(
@@ -62,8 +70,8 @@ class TlsServer(Server):
                 **settings,
             },
         )
-        self.port = HTTPS_PORT
-        self.url = f"https://{self.address}"
+        self.port = port
+        self.url = f"https://{self.address}" + ("" if port == HTTPS_PORT else f":{port}")
         self._pool = urllib3.PoolManager(
             retries=False, timeout=PATIENCE_S, ca_certs=str(self.pair.ca)
         )
@@ -73,12 +81,12 @@ class TlsServer(Server):
         """Add settings, before the start."""
         self._settings |= settings
 
-    def log_in(self, user: str, *options: str) -> str:
+    def log_in(self, user: str, *options: str, at: str | None = None) -> str:
         """Be this user from now on; return a token, made with more options if need be."""
         environment = {
             **os.environ,
             "ABACO__GENERAL__DATA_DIR": str(self.directory / "data"),
-            "ABACO__WEB__DEFAULT_API_SERVER": f"https://{self.name}",
+            "ABACO__WEB__DEFAULT_API_SERVER": at or f"https://{self.name}",
             "ABACO__WEB__USER_ROLE": ROLE,
             "ABACO__WEB__ACCEPT_BEARER": "true",
         }
