@@ -48,13 +48,28 @@ class ExecutionKey(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IoDetail:
+    """Bytes a container moved; 0 when unknown.
+
+    ``net``: received and sent over all interfaces but loopback. ``blk``: read from and written to
+    block devices; what was still to be written at the end is not in it.
+    """
+
+    net_rx: int = 0
+    net_tx: int = 0
+    blk_read: int = 0
+    blk_write: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Exit:
     """How a container ended.
 
     ``state`` is the engine's state object with the names ``Status Running Paused Restarting
     OOMKilled Dead Pid ExitCode Error StartedAt FinishedAt``, both times as ISO text with
     milliseconds and ``Z``.
-    Units: cpu_ns cumulative nanoseconds, io_bytes network and block bytes; 0 when unknown.
+    Units: cpu_ns cumulative nanoseconds, io_bytes bytes received over the network,
+    memory_peak_bytes the most that was charged at one time, page cache included; 0 when unknown.
     """
 
     exit_code: int
@@ -64,13 +79,15 @@ class Exit:
     state: Mapping[str, Any]
     cpu_ns: int = 0
     io_bytes: int = 0
+    io_detail: IoDetail = IoDetail()
+    memory_peak_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How an execution ended.
 
-    Units: ``cpu_ns`` cumulative CPU nanoseconds; ``io_bytes`` total network and block bytes;
+    Units: ``cpu_ns``, ``io_bytes``, ``io_detail`` and ``memory_peak_bytes`` as in Exit;
     ``runtime_ms`` milliseconds between the container's start and end.
     ``exit_code`` is None when it could not be learned. ``error`` explains status ERROR.
     """
@@ -81,6 +98,8 @@ class Outcome:
     final_state: Mapping[str, Any] | None = None
     cpu_ns: int = 0
     io_bytes: int = 0
+    io_detail: IoDetail = IoDetail()
+    memory_peak_bytes: int = 0
     runtime_ms: int = 0
     error: str = ""
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from abaco.domain.actor import ActorStatus
-from abaco.domain.execution import ExecutionStatus, HaltReason
+from abaco.domain.execution import ExecutionStatus, HaltReason, IoDetail
 from abaco.domain.ids import ActorId, Tenant, WorkerId
 from abaco.domain.message import MessageState
 from abaco.domain.worker import WorkerStatus
@@ -246,7 +246,13 @@ async def test_finalize_ends_all_in_one_step(stores: Stores) -> None:
     key = taken.execution.key
     await stores.mailbox.mark_running(key, 1, "c1", at(1))
     outcome = an_outcome(
-        exit_code=3, final_state={"A": {"b": [1.5]}}, cpu_ns=2**62, io_bytes=7, runtime_ms=2_999
+        exit_code=3,
+        final_state={"A": {"b": [1.5]}},
+        cpu_ns=2**62,
+        io_bytes=7,
+        runtime_ms=2_999,
+        io_detail=IoDetail(net_rx=7, net_tx=2**62, blk_read=1, blk_write=2),
+        memory_peak_bytes=2**40,
     )
     assert await stores.mailbox.finalize(key, 1, outcome, now=at(4))
     execution = await stores.executions.get(key)

@@ -66,6 +66,8 @@ class TestDetails:
         waiting = site.get(path).result
         assert waiting["status"] == "SUBMITTED"
         assert (waiting["cpu"], waiting["io"], waiting["runtime"]) == (0, 0, 0)
+        assert (waiting[site.name("runtime_ms")], waiting[site.name("memory_peak")]) == (0, 0)
+        assert set(waiting[site.name("io_detail")].values()) == {0}
         assert waiting.get(site.name("worker_id")) is None
         worker_id = site.run(site.player.run(site.key(actor_id))).execution.worker_id
         done = site.get(path).result
@@ -74,6 +76,14 @@ class TestDetails:
         assert done[site.name("worker_id")] == worker_id
         assert (done["status"], done["executor"]) == ("COMPLETE", "testuser")
         assert (done["cpu"], done["io"], done["runtime"]) == (5_000_000, 1_024, 2)
+        assert done[site.name("runtime_ms")] == 2_500
+        assert done[site.name("memory_peak")] == 7_000_000
+        assert done[site.name("io_detail")] == {
+            "net_rx": 1_024,
+            "net_tx": 512,
+            "blk_read": 0,
+            "blk_write": 4_096,
+        }
         assert done[site.name("exit_code")] == 0
         assert done[site.name("final_state")]["OOMKilled"] is False
         for time in ("message_received_time", "start_time", "finish_time"):

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from abaco.domain.actor import ActorKey, ActorStatus
-from abaco.domain.execution import ExecutionKey, ExecutionStatus, Outcome
+from abaco.domain.execution import ExecutionKey, ExecutionStatus, IoDetail, Outcome
 from abaco.domain.worker import STARTING, Worker, WorkerStatus
 from abaco.operations.services import Services
 from abaco.ports.notices import Topic
@@ -96,6 +96,8 @@ class Player:
             final_state=None if error else {**FINAL_STATE, "ExitCode": exit_code},
             cpu_ns=5_000_000,
             io_bytes=1_024,
+            io_detail=IoDetail(net_rx=1_024, net_tx=512, blk_write=4_096),
+            memory_peak_bytes=7_000_000,
             runtime_ms=2_500,
             error=error,
         )

@@ -16,7 +16,7 @@ from abaco.domain.alias import Alias
 from abaco.domain.audit import AuditOutcome, AuditRecord
 from abaco.domain.cron import Cron
 from abaco.domain.event import Event, EventType
-from abaco.domain.execution import Execution, ExecutionKey, ExecutionStatus, Outcome
+from abaco.domain.execution import Execution, ExecutionKey, ExecutionStatus, IoDetail, Outcome
 from abaco.domain.host_access import HostAccess
 from abaco.domain.ids import ActorId, ExecutionId, Tenant, WorkerId, encode_id
 from abaco.domain.message import Message
@@ -165,6 +165,8 @@ def an_outcome(**fields: Any) -> Outcome:
         "final_state": {"Status": "exited", "ExitCode": 0, "OOMKilled": False},
         "cpu_ns": 5_000_000,
         "io_bytes": 1_024,
+        "io_detail": IoDetail(net_rx=1_024, net_tx=512, blk_read=4_096, blk_write=8_192),
+        "memory_peak_bytes": 7_000_000,
         "runtime_ms": 1_500,
     }
     return Outcome(**{**defaults, **fields})

@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from abaco.domain.actor import Actor
-from abaco.domain.execution import Execution, ExecutionStatus, Outcome
+from abaco.domain.execution import Execution, ExecutionStatus, IoDetail, Outcome
 from abaco.domain.permission import WORLD, Level
 from abaco.domain.search import Operator, SearchKind
 from abaco.domain.worker import WorkerStatus
@@ -106,6 +106,8 @@ def outcomes() -> st.SearchStrategy[Outcome]:
         final_state=states,
         error=st.sampled_from(("", "alpha", 'é"\\')),
         cpu_ns=st.integers(0, 6),
+        io_detail=st.builds(IoDetail, net_rx=st.integers(0, 3), blk_write=st.integers(0, 3)),
+        memory_peak_bytes=st.integers(0, 6),
         runtime_ms=st.sampled_from((0, 999, 1000, 5500)),
     )
 
@@ -241,10 +243,13 @@ FIELDS: Mapping[SearchKind, Mapping[str, Sequence[str]]] = {
     },
     SearchKind.EXECUTIONS: {
         TEXT: ("id", "actor_id", "executor", "status", "worker_id", "final_state.Error"),
-        NUMBER: ("exit_code", "cpu", "io", "runtime"),
+        NUMBER: ("exit_code", "cpu", "io", "runtime", "runtime_ms", "memory_peak"),
         SWITCH: ("final_state.OOMKilled",),
         TIME: ("message_received_time", "start_time", "finish_time", "final_state.StartedAt"),
-        ANY: ("exit_code", "final_state", "final_state.Status", "final_state.unavailable"),
+        ANY: (
+            "exit_code", "final_state", "final_state.Status", "final_state.unavailable",
+            "io_detail", "io_detail.net_rx", "io_detail.blk_write", "io_detail.unknown",
+        ),
     },
     SearchKind.WORKERS: {
         TEXT: ("id", "actor_id", "status", "image", "host_id", "cid", "ch_name"),

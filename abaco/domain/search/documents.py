@@ -7,13 +7,13 @@ records must stand here too; a test holds the two together.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
 from abaco.domain.actor import Actor, ActorDefinition
 from abaco.domain.cron import Cron
-from abaco.domain.execution import Execution, Outcome
+from abaco.domain.execution import Execution, IoDetail, Outcome
 from abaco.domain.search.times import shown
 from abaco.domain.worker import Worker
 
@@ -101,14 +101,26 @@ def describe_cron(cron: Cron | None) -> dict[str, Any]:
 def describe_outcome(outcome: Outcome | None) -> dict[str, Any]:
     """Describe what an execution's end, if it came, left behind."""
     if outcome is None:
-        return {"cpu": 0, "io": 0, "runtime": 0, "exit_code": None, "final_state": None}
+        return {
+            "cpu": 0,
+            "io": 0,
+            "io_detail": asdict(IoDetail()),
+            "memory_peak": 0,
+            "runtime": 0,
+            "runtime_ms": 0,
+            "exit_code": None,
+            "final_state": None,
+        }
     final_state = dict(outcome.final_state or NO_FINAL_STATE)
     if outcome.error:
         final_state["Error"] = outcome.error
     return {
         "cpu": outcome.cpu_ns,
         "io": outcome.io_bytes,
+        "io_detail": asdict(outcome.io_detail),
+        "memory_peak": outcome.memory_peak_bytes,
         "runtime": outcome.runtime_ms // 1000,
+        "runtime_ms": outcome.runtime_ms,
         "exit_code": NO_EXIT_CODE if outcome.exit_code is None else outcome.exit_code,
         "final_state": final_state,
     }

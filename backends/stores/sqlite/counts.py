@@ -8,7 +8,7 @@ from abaco.domain.actor import ActorKey
 from abaco.domain.execution import Outcome
 from abaco.domain.ids import ExecutionId
 from backends.stores.sqlite.events import EventWriter
-from backends.stores.sqlite.rows import outcome_values
+from backends.stores.sqlite.rows import SET_OUTCOME, outcome_values
 
 _MOVE_MAILBOX = """
     UPDATE mailboxes SET
@@ -26,16 +26,13 @@ _MOVE_COUNTERS = """
 
 _MOVE_TENANT = "UPDATE tenant_mailboxes SET queued = queued + ? WHERE tenant = ?"
 
-_END_QUEUED = """
-    UPDATE executions SET
-        status = :status, finish_time = :finish_time, exit_code = :exit_code,
-        final_state = :final_state, cpu_ns = :cpu_ns, io_bytes = :io_bytes,
-        runtime_ms = :runtime_ms, error = :error
+_END_QUEUED = f"""
+    UPDATE executions SET {SET_OUTCOME}
     WHERE tenant = :tenant AND actor_id = :actor_id AND id IN (
         SELECT execution_id FROM messages
         WHERE tenant = :tenant AND actor_id = :actor_id AND state = 'queued'
     )
-"""
+"""  # noqa: S608 - constant
 
 QUEUED = "tenant = ? AND actor_id = ? AND state = 'queued'"
 

@@ -26,6 +26,7 @@ from backends.stores.sqlite.counts import drop_queued, move
 from backends.stores.sqlite.database import Database
 from backends.stores.sqlite.events import EventWriter
 from backends.stores.sqlite.rows import (
+    SET_OUTCOME,
     first,
     outcome_values,
     to_actor,
@@ -66,10 +67,7 @@ _FENCE = """
 _FIND_RUN = f"SELECT * FROM executions WHERE {_FENCE}"  # noqa: S608 - constant
 
 _FINALIZE = f"""
-    UPDATE executions SET
-        status = :status, finish_time = :finish_time, exit_code = :exit_code,
-        final_state = :final_state, cpu_ns = :cpu_ns, io_bytes = :io_bytes,
-        runtime_ms = :runtime_ms, error = :error
+    UPDATE executions SET {SET_OUTCOME}
     WHERE {_FENCE}
     RETURNING worker_id, message_seq
 """  # noqa: S608 - constant

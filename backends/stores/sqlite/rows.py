@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from abaco.domain.actor import Actor, ActorDefinition, ActorStatus
-from abaco.domain.execution import Execution, ExecutionStatus, HaltReason, Outcome
+from abaco.domain.execution import Execution, ExecutionStatus, HaltReason, IoDetail, Outcome
 from abaco.domain.ids import ActorId, ExecutionId, Tenant, WorkerId
 from abaco.domain.message import Blob, Message, MessageState
 from abaco.domain.worker import Worker, WorkerStatus
@@ -114,6 +114,16 @@ def fresh_execution_values(execution: Execution, seq: int) -> Values:
     }
 
 
+#: columns that end an execution
+_OUTCOME_COLUMNS = (
+    "status", "finish_time", "exit_code", "final_state", "cpu_ns", "io_bytes", "net_rx", "net_tx",
+    "blk_read", "blk_write", "memory_peak_bytes", "runtime_ms", "error",
+)  # fmt: skip
+
+#: sets them to what outcome_values returns
+SET_OUTCOME = ", ".join(f"{name} = :{name}" for name in _OUTCOME_COLUMNS)
+
+
 def outcome_values(outcome: Outcome) -> Values:
     """Return the columns that end an execution."""
     state = outcome.final_state
@@ -124,6 +134,11 @@ def outcome_values(outcome: Outcome) -> Values:
         "final_state": None if state is None else encode_json(state),
         "cpu_ns": outcome.cpu_ns,
         "io_bytes": outcome.io_bytes,
+        "net_rx": outcome.io_detail.net_rx,
+        "net_tx": outcome.io_detail.net_tx,
+        "blk_read": outcome.io_detail.blk_read,
+        "blk_write": outcome.io_detail.blk_write,
+        "memory_peak_bytes": outcome.memory_peak_bytes,
         "runtime_ms": outcome.runtime_ms,
         "error": outcome.error,
     }
@@ -140,6 +155,13 @@ def _to_outcome(row: sqlite3.Row) -> Outcome | None:
         final_state=None if state is None else decode_json(state),
         cpu_ns=row["cpu_ns"],
         io_bytes=row["io_bytes"],
+        io_detail=IoDetail(
+            net_rx=row["net_rx"],
+            net_tx=row["net_tx"],
+            blk_read=row["blk_read"],
+            blk_write=row["blk_write"],
+        ),
+        memory_peak_bytes=row["memory_peak_bytes"],
         runtime_ms=row["runtime_ms"],
         error=row["error"],
     )

@@ -23,6 +23,7 @@ from backends.stores.sqlite.schema_hosts import HOSTS
 from backends.stores.sqlite.schema_images import IMAGES
 from backends.stores.sqlite.schema_intake import INTAKE
 from backends.stores.sqlite.schema_links import LINKS
+from backends.stores.sqlite.schema_statistics import STATISTICS
 from backends.stores.sqlite.schema_token_clients import TOKEN_CLIENTS
 from backends.stores.sqlite.schema_usage import USAGE
 
@@ -254,7 +255,7 @@ _RETIRING: Step = ("ALTER TABLE workers ADD COLUMN is_retiring INTEGER NOT NULL 
 #: step n leads from version n to version n + 1
 MIGRATIONS: Sequence[Step] = (
     _FIRST, _SHARING, INTAKE, _NONCE_LIFE, CRON, _RETIRING, CONFIGS, EVENTS, USAGE, AUDIT,
-    HOSTS, BLOBS, TOKEN_CLIENTS, LINKS, IMAGES,
+    HOSTS, BLOBS, TOKEN_CLIENTS, LINKS, IMAGES, STATISTICS,
 )  # fmt: skip
 
 

@@ -167,7 +167,14 @@ _EXECUTIONS = Source(
         },
         "cpu": Field("executions.cpu_ns"),
         "io": Field("executions.io_bytes"),
+        "io_detail": Field(
+            "json_object('net_rx', executions.net_rx, 'net_tx', executions.net_tx,"
+            " 'blk_read', executions.blk_read, 'blk_write', executions.blk_write)",
+            Form.JSON,
+        ),
+        "memory_peak": Field("executions.memory_peak_bytes"),
         "runtime": Field("(executions.runtime_ms / 1000)"),
+        "runtime_ms": Field("executions.runtime_ms"),
         "final_state": _FINAL_STATE,
     },
     texts=(*_EXECUTION_TEXTS.values(), _FINAL_STATE),

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from abaco.domain.actor import ActorKey
-from abaco.domain.execution import ExecutionStatus
+from abaco.domain.execution import ExecutionStatus, IoDetail
 from abaco.domain.host_access import HostAccess
 from abaco.domain.ids import ActorId, Tenant
 from abaco.domain.permission import Level, ObjectKind
@@ -94,7 +94,8 @@ async def test_what_version_1_stored_is_all_there(old_file: Path, tmp_path: Path
         assert (actor.state, actor.state_version) == ({"count": 2}, 2)
         assert actor.host == HostAccess()
         ended, running, waiting = await stores.executions.list_executions(key)
-        assert ended.outcome == an_outcome()
+        # version 1 did not know what a run used beyond CPU and io
+        assert ended.outcome == an_outcome(io_detail=IoDetail(), memory_peak_bytes=0)
         assert [each.id for each in await stores.executions.list_leased()] == [running.id]
         assert waiting.status is ExecutionStatus.SUBMITTED
         log = await stores.logs.read(execution_key(key, "e1"))
