@@ -73,7 +73,6 @@ NOT_YET: tuple[LegacyKey, ...] = (
     *_keys("logs", "levels per module come in a later release", "level.<module>"),
     *_keys("store", _STORES, "mongo_host", "mongo_port", "mongo_user"),
     *_keys("store", _STORES, "mongo_password", is_secret=True),
-    *_keys("runtime", "statistics come in a later release", "stats_mode"),
     *_keys("runtime", "retention comes in a later release", "execution_retention_days"),
 )
 

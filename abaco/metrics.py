@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from time import perf_counter
 
 from prometheus_client import Counter, Gauge, Histogram, Summary
 
+from abaco.domain.execution import Outcome
 from abaco.errors import ConflictError, StoreError
 
 #: seconds that matter to a person or a program that waits
@@ -48,6 +50,17 @@ STAGE_SECONDS = Histogram(
     "Seconds spent in each stage of an execution.",
     labelnames=("stage",),
     buckets=_WAITS,
+)
+CPU_SECONDS = Counter("abaco_execution_cpu_seconds", "CPU time executions used.")
+IO_BYTES = Counter(
+    "abaco_execution_io_bytes",
+    "Bytes executions moved: net_rx, net_tx, blk_read, blk_write.",
+    labelnames=("kind",),
+)
+MEMORY_PEAK_BYTES = Histogram(
+    "abaco_execution_memory_peak_bytes",
+    "Most memory an execution had at one time, of those where it is known.",
+    buckets=tuple(2**power for power in range(22, 37, 2)),
 )
 CRON_LAG_SECONDS = Histogram(
     "abaco_cron_lag_seconds",
@@ -149,6 +162,15 @@ def store_call(store: str, op: str) -> Iterator[None]:
         raise
     finally:
         STORE_SECONDS.labels(store, op).observe(perf_counter() - began_s)
+
+
+def observe_use(outcome: Outcome) -> None:
+    """Measure what an execution used."""
+    CPU_SECONDS.inc(outcome.cpu_ns / 1e9)
+    for kind, count in asdict(outcome.io_detail).items():
+        IO_BYTES.labels(kind).inc(count)
+    if outcome.memory_peak_bytes:
+        MEMORY_PEAK_BYTES.observe(outcome.memory_peak_bytes)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from abaco.errors import (
     TokenError,
 )
 from abaco.lifecycle import execution as life
-from abaco.metrics import EXECUTIONS, REDELIVERIES, STAGE_SECONDS, START_FAILURES
+from abaco.metrics import EXECUTIONS, REDELIVERIES, STAGE_SECONDS, START_FAILURES, observe_use
 from abaco.ports.driver import ContainerSpec, Context, Running
 from abaco.ports.notices import Topic
 from abaco.ports.token_provider import NO_TOKEN, Token
@@ -387,6 +387,7 @@ class Attempt:
             EXECUTIONS.labels(outcome.status.value, reason).inc()
             if instruction.exit is not None:
                 STAGE_SECONDS.labels("run").observe(outcome.runtime_ms / 1000)
+                observe_use(outcome)
             _log.info(
                 "execution %s is %s, exit code %s %s",
                 self._key.id,
@@ -412,6 +413,8 @@ class Attempt:
             final_state={**(instruction.final_state or {}), **self._exchange.report()},
             cpu_ns=ended.cpu_ns,
             io_bytes=ended.io_bytes,
+            io_detail=ended.io_detail,
+            memory_peak_bytes=ended.memory_peak_bytes,
             runtime_ms=max(0, round(runtime.total_seconds() * 1000)),
             error=instruction.error,
         )

@@ -113,6 +113,14 @@ class EngineSettings(Section):
             "allowed": "0, or a whole number with nothing, b, k, m, g or t after it"
         },
     )
+    cgroup_parent: str = Field(
+        "/abaco",
+        pattern="^(/[A-Za-z0-9._-]+)*$",
+        description="Control group under which Docker is told to run containers, so that what they"
+        " used can be read when they are gone; limits set on it hold for all of them together."
+        " Without effect where this process may not remove groups, and on engines whose groups"
+        " are systemd's. Nothing leaves the place to the engine.",
+    )
     network: str = Field(
         "bridge",
         description="Network mode of actor containers; none cuts them off. Also read as"

@@ -355,6 +355,12 @@ class RuntimeSettings(Section):
         description="What becomes of runs of an actor whose image is updated. wait: they end by"
         " themselves; halt: they are stopped.",
     )
+    stats_mode: Literal["exact", "legacy"] = Field(
+        "exact",
+        description="What cpu and io of an execution mean. exact: nanoseconds of CPU and bytes"
+        " received in all; legacy: the sums of the older Abaco, of what both were at each second,"
+        " for reports that compare with its numbers.",
+    )
     stop_grace: int = Field(
         10, ge=0, description="Seconds between SIGTERM and SIGKILL when an execution is stopped."
     )

@@ -6,21 +6,25 @@ import asyncio
 import json
 import logging
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from abaco.errors import ContainerMissingError, DriverError
-from abaco.ports.driver import Bind, ContainerSpec
+from abaco.ports.driver import Bind, ContainerSpec, OwnedContainer
+from backends.drivers.accountant import Accountant
 from backends.drivers.confinement import Confinement
 from backends.drivers.engine_http import EngineHttp
 from backends.drivers.engine_stream import Stream
 from backends.drivers.engine_wire import EngineReplyError, Query
-from backends.drivers.labels import INSTANCE
+from backends.drivers.labels import INSTANCE, attempt_name, name_of
 from backends.drivers.state import Inspection, read_inspection
+from backends.drivers.used import Used
 
 log = logging.getLogger(__name__)
+
+Names = list[str]
 
 #: Seconds between tries to look at a container: Podman answers 500 when its process ends while
 #: it is being looked at
@@ -49,6 +53,8 @@ class Plan:
     log_bytes: int
     #: items of ``name:address``
     extra_hosts: tuple[str, ...] = ()
+    #: control group under which the container's is made; None for where the engine likes it
+    cgroup_parent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,7 @@ class Verdict:
 
     exit_code: int
     oom_killed: bool
+    used: Used = field(default_factory=Used)
 
 
 class Dialect(Protocol):
@@ -105,19 +112,24 @@ class Dialect(Protocol):
 class Containers:
     """Calls on the containers of one engine, with the engine's faults mapped."""
 
-    def __init__(self, http: EngineHttp, dialect: Dialect) -> None:
+    def __init__(self, http: EngineHttp, dialect: Dialect, accountant: Accountant) -> None:
         self._http = http
         self._dialect = dialect
+        self._accountant = accountant
 
     async def create(self, plan: Plan) -> str:
         """Create a container and return its id. Raises EngineReplyError."""
+        resolved = await self._dialect.resolve(plan)
         reply = await self._http.call(
             "POST",
             f"{self._dialect.base}/containers/create",
             query={"name": plan.name},
-            body=self._dialect.create_body(await self._dialect.resolve(plan)),
+            body=self._dialect.create_body(resolved),
         )
-        return str(reply.json()["Id"])
+        container_id = str(reply.json()["Id"])
+        if resolved.cgroup_parent is not None:
+            self._accountant.made(container_id, plan.name)
+        return container_id
 
     async def inspect(self, container_id: str) -> Inspection:
         """Look at a container, by id or name. Raises ContainerMissingError."""
@@ -175,7 +187,7 @@ class Containers:
                 await self._http.call("DELETE", path, query=self._dialect.remove_query)
             except EngineReplyError as error:
                 if error.status == 404:
-                    return
+                    break
                 if error.status < 500 and error.status != 409:
                     raise
                 if pause_s is None:
@@ -185,7 +197,8 @@ class Containers:
                 log.info("remove of %s is tried again: %s", container_id[:12], error.text)
                 await asyncio.sleep(pause_s)
             else:
-                return
+                break
+        self._accountant.forget(container_id)
 
     async def list(self, instance_id: str) -> list[Mapping[str, Any]]:
         """List an instance's containers as the engine describes them."""
@@ -207,15 +220,43 @@ class Containers:
     def attach(self, seen: Inspection) -> None:
         """Take notice of a container that runs already."""
         self._dialect.attach(seen)
+        self.watch(seen)
+
+    def watch(self, seen: Inspection) -> None:
+        """Keep the books of a container that runs, from here on if not before."""
+        if seen.is_running:
+            self._accountant.watch(seen.container_id, seen.pid)
 
     async def judge(self, seen: Inspection) -> Verdict:
-        """Say how an ended container ended."""
+        """Say how an ended container ended, and what it used."""
+        if name := name_of(seen.labels):
+            self._accountant.name(seen.container_id, name)
+        used = await self._accountant.settle(seen.container_id)
         with _absence(seen.container_id):
-            return await self._dialect.judge(seen)
+            verdict = await self._dialect.judge(seen)
+        return Verdict(verdict.exit_code, verdict.oom_killed or used.oom_kills > 0, used)
+
+    async def list_groups(self) -> Names:
+        """Return the names of containers whose control groups are here and ours."""
+        return await self._accountant.list_groups()
+
+    async def sweep_groups(self, names: Names, owned: Iterable[OwnedContainer]) -> None:
+        """Remove those control groups whose containers are gone.
+
+        Args:
+            names: As listed, before the containers were: a group is made after its container.
+            owned: The containers there are.
+
+        """
+        kept = {item.container_id: attempt_name(item.execution_id, item.attempt) for item in owned}
+        for container_id, name in kept.items():
+            self._accountant.name(container_id, name)
+        await self._accountant.remove_groups(sorted(set(names).difference(kept.values())))
 
     async def close(self) -> None:
         """Drop what is kept about containers, and the connections."""
         await self._dialect.close()
+        await self._accountant.close()
         self._http.close()
 
     def _path(self, container_id: str, verb: str) -> str:

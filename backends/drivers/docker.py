@@ -6,11 +6,13 @@ import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from abaco.config import Settings
 from abaco.errors import DriverError
 from abaco.ports.driver import ContainerSpec, EngineInfo
+from backends.drivers.accountant import Accountant, make_accountant
 from backends.drivers.confinement import docker_confinement
 from backends.drivers.containers import Containers, Dialect, Plan, Verdict
 from backends.drivers.engine import EngineDriver, EngineOptions
@@ -65,6 +67,11 @@ def _number(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
+async def ask_cgroup_driver(http: EngineHttp) -> str:
+    """Ask how the engine manages control groups: cgroupfs, systemd or none."""
+    return str((await http.call("GET", f"{BASE}/info")).json().get("CgroupDriver", ""))
+
+
 class DockerImages(ImageApi):
     """Docker's image calls."""
 
@@ -117,22 +124,39 @@ def _progress(report: Mapping[str, Any]) -> str:
     return " ".join(str(word) for word in words if word)
 
 
+#: where the engine puts a container's control group by itself, with and without systemd
+_GROUPS = ("/docker/{}", "/system.slice/docker-{}.scope")
+
+
 class DockerDialect(Dialect):
     """Docker's container calls.
 
     Args:
         http: The engine.
         runtime: OCI runtime, None for the engine's default.
+        accountant: Whose groups containers are put into.
 
     """
 
     base = BASE
     grace_name = "t"
 
-    def __init__(self, http: EngineHttp, *, runtime: str | None) -> None:
+    def __init__(self, http: EngineHttp, *, runtime: str | None, accountant: Accountant) -> None:
         self.remove_query: Query = {"force": True, "v": True}
         self._http = http
         self._runtime = runtime
+        self._accountant = accountant
+        #: None until asked
+        self._takes_group_paths: bool | None = None
+
+    async def resolve(self, plan: Plan) -> Plan:
+        """Name a group of ours, where the engine takes paths and this process may remove them."""
+        if self._takes_group_paths is None:
+            driver = await ask_cgroup_driver(self._http)
+            self._takes_group_paths = driver == "cgroupfs" and self._http.socket_path is not None
+        if not self._takes_group_paths:
+            return plan
+        return replace(plan, cgroup_parent=await self._accountant.group_path(plan.name))
 
     def create_body(self, plan: Plan) -> dict[str, Any]:
         """Spell a plan."""
@@ -179,6 +203,8 @@ class DockerDialect(Dialect):
             config |= {"Memory": limits.memory_bytes, "MemorySwap": limits.memory_bytes}
         if limits.pids is not None:
             config["PidsLimit"] = limits.pids
+        if plan.cgroup_parent is not None:
+            config["CgroupParent"] = plan.cgroup_parent
         if self._runtime is not None:
             config["Runtime"] = self._runtime
         if spec.privileged and self._http.socket_path is not None:
@@ -187,7 +213,11 @@ class DockerDialect(Dialect):
 
     async def start(self, container_id: str, spec: ContainerSpec) -> None:
         """Start the program."""
-        await self._http.call("POST", f"{BASE}/containers/{container_id}/start")
+        paths = [place.format(container_id) for place in _GROUPS]
+        if own := self._accountant.own_path(container_id):
+            paths.insert(0, f"{own}/{container_id}")
+        with self._accountant.expecting(container_id, paths):
+            await self._http.call("POST", f"{BASE}/containers/{container_id}/start")
 
     def attach(self, seen: Inspection) -> None:
         """Do nothing: the engine notices all by itself."""
@@ -215,11 +245,12 @@ class DockerDialect(Dialect):
 
 def build_driver(http: EngineHttp, settings: Settings, instance_id: str) -> EngineDriver:
     """Build a driver on an engine's endpoint."""
-    dialect = DockerDialect(http, runtime=settings.engine.runtime)
+    accountant = make_accountant(settings, instance_id)
+    dialect = DockerDialect(http, runtime=settings.engine.runtime, accountant=accountant)
     return EngineDriver(
         info=lambda: ask_info(http),
         images=Images(DockerImages(http), settings.runtime.max_parallel_pulls),
-        containers=Containers(http, dialect),
+        containers=Containers(http, dialect, accountant),
         instance_id=instance_id,
         options=EngineOptions.of(settings),
         clock=SystemClock(),

@@ -210,7 +210,9 @@ class EngineDriver(Driver):
         except EngineReplyError as error:
             await self.containers.remove(container_id)
             raise _start_error(error) from error
-        return self._running(await self.containers.inspect(container_id))
+        seen = await self.containers.inspect(container_id)
+        self.containers.watch(seen)
+        return self._running(seen)
 
     async def discard(self, slot: Slot) -> None:
         """Do nothing: a plan holds nothing."""
@@ -239,14 +241,17 @@ class EngineDriver(Driver):
         )
 
     async def list_owned(self) -> list[OwnedContainer]:
-        """List by label."""
-        found = [
+        """List by label; control groups left by containers that are gone are removed."""
+        groups = await self.containers.list_groups()
+        listed = [
             read_labels(
                 str(item["Id"]), item.get("Labels") or {}, is_running=is_running(str(item["State"]))
             )
             for item in await self.containers.list(self._instance_id)
         ]
-        return [item for item in found if item is not None]
+        found = [item for item in listed if item is not None]
+        await self.containers.sweep_groups(groups, found)
+        return found
 
     async def remove(self, container_id: str) -> None:
         """Kill and remove."""

@@ -12,7 +12,12 @@ INSTANCE = "abaco.instance"
 
 def container_name(context: Context) -> str:
     """Return the name that is the same for the same attempt of the same execution."""
-    return f"abaco_{context.execution.id}_{context.attempt}"
+    return attempt_name(context.execution.id, context.attempt)
+
+
+def attempt_name(execution_id: str, attempt: int | str) -> str:
+    """Return the name of the container of an attempt."""
+    return f"abaco_{execution_id}_{attempt}"
 
 
 def make_labels(instance_id: str, spec: ContainerSpec, context: Context) -> dict[str, str]:
@@ -26,6 +31,12 @@ def make_labels(instance_id: str, spec: ContainerSpec, context: Context) -> dict
         "abaco.attempt": str(context.attempt),
         "abaco.revision": str(spec.revision),
     }
+
+
+def name_of(labels: Mapping[str, str]) -> str | None:
+    """Return the name that goes with a container's labels; None when they are off."""
+    found = read_labels("", labels, is_running=False)
+    return None if found is None else attempt_name(found.execution_id, found.attempt)
 
 
 def read_labels(

@@ -13,6 +13,8 @@ import logging
 import os
 from pathlib import Path
 
+from backends.drivers.cgroups import group_of, read_mounts
+
 log = logging.getLogger(__name__)
 
 #: seconds after a cgroup's files are gone by which the kernel has signalled its removal too
@@ -103,15 +105,4 @@ def memory_cgroup(membership: str, mounts: str) -> Path | None:
         mounts: Text of ``/proc/self/mountinfo``.
 
     """
-    for line in membership.splitlines():
-        _, controllers, path = line.split(":", 2)
-        if "memory" in controllers.split(","):
-            break
-    else:
-        return None
-    for line in mounts.splitlines():
-        left, _, right = line.partition(" - ")
-        kind, _, options = right.split(" ", 2)
-        if kind == "cgroup" and "memory" in options.split(","):
-            return Path(left.split()[4]) / path.lstrip("/")
-    return None
+    return group_of(membership, read_mounts(mounts)).places.get("memory")

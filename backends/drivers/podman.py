@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from abaco.config import Settings
 from abaco.errors import DriverError
 from abaco.ports.driver import EngineInfo
+from backends.drivers.accountant import make_accountant
 from backends.drivers.containers import Containers
 from backends.drivers.engine import EngineDriver, EngineOptions
 from backends.drivers.engine_http import EngineHttp
@@ -106,11 +107,12 @@ def build_driver(
     http: EngineHttp, settings: Settings, instance_id: str, needs: EngineNeeds
 ) -> EngineDriver:
     """Build a driver on an engine's endpoint."""
-    dialect = PodmanDialect(http, ulimits=needs.ulimits)
+    accountant = make_accountant(settings, None)
+    dialect = PodmanDialect(http, ulimits=needs.ulimits, accountant=accountant)
     return EngineDriver(
         info=lambda: ask_info(http),
         images=Images(PodmanImages(http), settings.runtime.max_parallel_pulls),
-        containers=Containers(http, dialect),
+        containers=Containers(http, dialect, accountant),
         instance_id=instance_id,
         options=EngineOptions.of(settings),
         clock=SystemClock(),

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from abaco.ports.driver import Bind, ContainerSpec
+from backends.drivers.accountant import Accountant
 from backends.drivers.confinement import (
     CPU_PERIOD_US,
     cpu_quota_us,
@@ -37,6 +38,13 @@ _HURRIED = "20ms"
 _HURRIED_S = 1.0
 
 _NO_CORE = Ulimit("core", 0, 0)
+#: where the engine puts a container's control group, with and without systemd
+_GROUPS = (
+    "/libpod_parent/libpod-{}",
+    "/libpod_parent/libpod-{}/container",
+    "/machine.slice/libpod-{}.scope",
+    "/machine.slice/libpod-{}.scope/container",
+)
 #: Podman's init says this when it cannot run the program, and exits with 1
 _INIT_FAILURE = b"ERROR (catatonit"
 NOT_FOUND_CODE = 127
@@ -48,17 +56,21 @@ class PodmanDialect(Dialect):
     Args:
         http: The engine.
         ulimits: Limits to ask for instead of the engine's defaults.
+        accountant: Keeps their books.
 
     """
 
     base = BASE
     grace_name = "timeout"
 
-    def __init__(self, http: EngineHttp, *, ulimits: tuple[Ulimit, ...]) -> None:
+    def __init__(
+        self, http: EngineHttp, *, ulimits: tuple[Ulimit, ...], accountant: Accountant
+    ) -> None:
         self.remove_query: Query = {"force": True, "v": True, "timeout": 0}
         self._http = http
         self._ulimits = ulimits
         self._gateway = HostGateway(http, BASE)
+        self._accountant = accountant
         self._memory: dict[str, MemoryWatch] = {}
         #: ended ones of which the engine says, wrongly, that memory did not run out
         self._killed: set[str] = set()
@@ -110,8 +122,10 @@ class PodmanDialect(Dialect):
         """
         stack = AsyncExitStack()
         self._attached[container_id] = stack, await self._attach(stack, container_id)
+        paths = [place.format(container_id) for place in _GROUPS]
+        pid = await self._accountant.find(container_id, paths)
         if spec.limits.memory_bytes is not None:
-            self.attach(await self._look(container_id))
+            self._watch_memory(container_id, pid or (await self._look(container_id)).pid)
         await self._http.call("POST", f"{BASE}/containers/{container_id}/start")
 
     async def _attach(self, stack: AsyncExitStack, container_id: str) -> Stream:
@@ -121,11 +135,13 @@ class PodmanDialect(Dialect):
 
     def attach(self, seen: Inspection) -> None:
         """Watch its memory, as far as it is on this host."""
-        pid = int(seen.state.get("Pid") or 0)
-        if pid and self._http.socket_path is not None and seen.container_id not in self._memory:
+        self._watch_memory(seen.container_id, seen.pid)
+
+    def _watch_memory(self, container_id: str, pid: int) -> None:
+        if pid and self._http.socket_path is not None and container_id not in self._memory:
             watch = watch_memory(pid)
             if watch is not None:
-                self._memory[seen.container_id] = watch
+                self._memory[container_id] = watch
 
     async def ended(self, container_id: str) -> None:
         """Wait until Podman's monitor hangs up, then look.

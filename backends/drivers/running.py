@@ -124,4 +124,5 @@ class EngineRunning(Running):
             now=self._clock.now(),
             oom_killed=verdict.oom_killed,
             exit_code=verdict.exit_code,
+            used=verdict.used,
         )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from abaco.domain.context import RESULTS_SOCKET
+from abaco.domain.execution import IoDetail
 from abaco.ports.driver import Context, Slot
 
 SIGTERM_CODE = 143
@@ -23,6 +24,7 @@ class Act:
         results: What it sends through its results socket as it starts.
         exit_code: Its exit code when nobody stops it.
         oom_killed: Whether the engine says that memory ran out.
+        cpu_ns: What it used, with ``io_detail`` and ``memory_peak_bytes``.
         until_stopped: It runs until stopped, or until ``ScriptedEngine.finish`` is called.
         ignores_term: Only SIGKILL ends it.
         start_delay_s: Seconds dispatch takes.
@@ -35,6 +37,9 @@ class Act:
     results: Sequence[bytes] = ()
     exit_code: int = 0
     oom_killed: bool = False
+    cpu_ns: int = 0
+    io_detail: IoDetail = field(default_factory=IoDetail)
+    memory_peak_bytes: int = 0
     until_stopped: bool = False
     ignores_term: bool = False
     start_delay_s: float = 0.0

@@ -144,6 +144,10 @@ class Container:
             started_at=self.started_at,
             finished_at=finished_at,
             state=state,
+            cpu_ns=self.act.cpu_ns,
+            io_bytes=self.act.io_detail.net_rx,
+            io_detail=self.act.io_detail,
+            memory_peak_bytes=self.act.memory_peak_bytes,
         )
 
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from abaco.domain.execution import IoDetail
 from abaco.ports.driver import Exit
+from backends.drivers.used import Used
 
 #: engines write nanoseconds, sometimes with an offset instead of Z
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:?\d\d)?")
@@ -69,6 +71,11 @@ class Inspection:
         return self.status not in _NEVER_STARTED
 
     @property
+    def pid(self) -> int:
+        """Process id of its first process as the engine's host has it; 0 when there is none."""
+        return int(self.state.get("Pid") or 0)
+
+    @property
     def exit_code(self) -> int:
         """Exit code of the program; meaningless while it runs."""
         return int(self.state.get("ExitCode") or 0)
@@ -87,7 +94,13 @@ def read_inspection(answer: Mapping[str, Any]) -> Inspection:
 
 
 def read_exit(
-    seen: Inspection, *, started_at: datetime, now: datetime, oom_killed: bool, exit_code: int
+    seen: Inspection,
+    *,
+    started_at: datetime,
+    now: datetime,
+    oom_killed: bool,
+    exit_code: int,
+    used: Used,
 ) -> Exit:
     """Describe the end of a container.
 
@@ -97,6 +110,7 @@ def read_exit(
         now: Taken as the end when the engine has no time for it.
         oom_killed: Whether memory ran out, by the engine's word or by ours.
         exit_code: The program's own.
+        used: What it used.
 
     """
     began = seen.started_at or started_at
@@ -122,4 +136,13 @@ def read_exit(
         started_at=began,
         finished_at=ended,
         state=state,
+        cpu_ns=used.cpu_ns,
+        io_bytes=used.io_bytes,
+        io_detail=IoDetail(
+            net_rx=used.net_rx_bytes,
+            net_tx=used.net_tx_bytes,
+            blk_read=used.blk_read_bytes,
+            blk_write=used.blk_write_bytes,
+        ),
+        memory_peak_bytes=used.memory_peak_bytes,
     )

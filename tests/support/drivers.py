@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -25,7 +26,10 @@ from tests.support.records import new_id
 
 def settings(**engine: Any) -> Settings:
     """Settings for a private engine, which has no network."""
-    return Settings.model_validate({"engine": {"network": "none", "call_timeout_s": 30} | engine})
+    # groups of containers that tests leave must not be those of another run of tests
+    groups = f"/abaco-test-{os.getpid()}"
+    fields = {"network": "none", "call_timeout_s": 30, "cgroup_parent": groups} | engine
+    return Settings.model_validate({"engine": fields})
 
 
 async def read_all(running: Running, offset: int = 0) -> bytes:

@@ -270,6 +270,16 @@ class PrivateDocker(Engine):
                 start_new_session=True,
             )
 
+    def remove(self, container_id: str) -> None:
+        parent = self.inspect(container_id)["HostConfig"]["CgroupParent"]
+        super().remove(container_id)
+        if parent:
+            # the driver removes the group above a container's own; here the driver may be gone
+            for hierarchy in Path("/sys/fs/cgroup").iterdir():
+                for group in (parent, str(Path(parent).parent)):
+                    with contextlib.suppress(OSError):
+                        (hierarchy / group.lstrip("/")).rmdir()
+
     def import_image(self, name: str, tar: bytes, config: ImageConfig) -> None:
         repository, _, tag = name.partition(":")
         query = {"fromSrc": "-", "repo": repository, "tag": tag or "latest"}

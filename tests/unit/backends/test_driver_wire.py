@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tornado.httputil import HTTPHeaders
 
+from abaco.domain.execution import IoDetail
 from abaco.domain.ids import ActorId, ExecutionId, Tenant, WorkerId
 from abaco.errors import DriverError
 from abaco.ports.driver import OwnedContainer
@@ -19,6 +20,17 @@ from backends.drivers.frames import payloads
 from backends.drivers.images import with_registry, with_tag
 from backends.drivers.labels import read_labels
 from backends.drivers.state import engine_time, is_running, parse_time, read_exit, read_inspection
+from backends.drivers.used import Used
+
+USED = Used(
+    cpu_ns=1,
+    io_bytes=2,
+    memory_peak_bytes=3,
+    net_rx_bytes=4,
+    net_tx_bytes=5,
+    blk_read_bytes=6,
+    blk_write_bytes=7,
+)
 
 
 async def pieces(data: bytes, size: int) -> AsyncIterator[bytes]:
@@ -183,7 +195,9 @@ def test_end_without_times_is_given_some() -> None:
     seen = read_inspection({"Id": "c", "State": state})
     began = datetime(2026, 1, 1, tzinfo=UTC)
     now = began + timedelta(seconds=5)
-    end = read_exit(seen, started_at=began, now=now, oom_killed=False, exit_code=3)
+    end = read_exit(seen, started_at=began, now=now, oom_killed=False, exit_code=3, used=USED)
+    assert (end.cpu_ns, end.io_bytes, end.memory_peak_bytes) == (1, 2, 3)
+    assert end.io_detail == IoDetail(net_rx=4, net_tx=5, blk_read=6, blk_write=7)
     assert (end.started_at, end.finished_at) == (began, now)
     assert end.state["FinishedAt"] == "2026-01-01T00:00:05.000Z"
 
@@ -197,7 +211,7 @@ def test_end_is_never_before_the_start() -> None:
     }
     seen = read_inspection({"Id": "c", "State": state, "Config": {"Labels": None}})
     moment = datetime(2026, 1, 1, tzinfo=UTC)
-    end = read_exit(seen, started_at=moment, now=moment, oom_killed=True, exit_code=137)
+    end = read_exit(seen, started_at=moment, now=moment, oom_killed=True, exit_code=137, used=USED)
     assert end.finished_at == end.started_at
     assert end.state["Status"] == "exited"
     assert end.state["Pid"] == 0

@@ -1,0 +1,222 @@
+"""The accountant's books, with real processes in real control groups."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import subprocess
+import threading
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from backends.drivers import accountant as module
+from backends.drivers.accountant import Accountant, make_accountant
+from backends.drivers.cgroups import read_mounts
+from backends.drivers.used import Used
+from tests.support.drivers import settings
+from tests.support.loads import groups_below
+
+#: seconds on the clock the kernel counts with
+BURN = "import time\nwhile time.process_time() < 0.2: pass"
+PARENT = f"/abaco-test-books-{os.getpid()}"
+
+
+def mounts() -> list[Path]:
+    found = read_mounts(Path("/proc/self/mountinfo").read_text())
+    # a new group of cpuset takes no process before it is told more
+    return [mount.point for mount in found if "cpuset" not in mount.controllers]
+
+
+class Jail:
+    """A control group in every hierarchy, as an engine makes it for a container."""
+
+    def __init__(self, path: str) -> None:
+        self.places = [mount / path.lstrip("/") for mount in mounts()]
+
+    def make(self) -> Jail:
+        for place in self.places:
+            try:
+                place.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                pytest.skip(f"no control group can be made here: {error}")
+        return self
+
+    def spawn(self, code: str) -> subprocess.Popen[bytes]:
+        """Start a first process of a new pid and network namespace in it."""
+        return self.run('exec unshare --net --pid --fork --kill-child python3 -c "$0"', code)
+
+    def run(self, script: str, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start an ordinary process in it."""
+        join = "".join(f"echo $$ > {place}/cgroup.procs\n" for place in self.places)
+        return subprocess.Popen(["sh", "-c", join + script, *arguments])
+
+    def remove(self) -> None:
+        for place in self.places:
+            if place.is_dir():
+                place.rmdir()
+
+
+@pytest.fixture
+def container_id() -> str:
+    return secrets.token_hex(32)
+
+
+@pytest.fixture
+def jail(container_id: str) -> Iterator[Jail]:
+    jail = Jail(f"{PARENT}/one/abaco_x_1/{container_id}").make()
+    yield jail
+    for path in (f"{PARENT}/one/abaco_x_1/{container_id}", f"{PARENT}/one/abaco_x_1"):
+        Jail(path).remove()
+    Jail(f"{PARENT}/one").remove()
+    Jail(PARENT).remove()
+
+
+@pytest.fixture
+async def books() -> AsyncIterator[Accountant]:
+    books = Accountant(parent=f"{PARENT}/one")
+    yield books
+    await books.close()
+    assert "accountant" not in {thread.name for thread in threading.enumerate()}
+
+
+async def ended(process: subprocess.Popen[bytes]) -> None:
+    assert await asyncio.to_thread(process.wait, 30) == 0
+
+
+async def test_book_is_closed_at_the_end_of_the_process(
+    books: Accountant, jail: Jail, container_id: str
+) -> None:
+    with books.expecting(container_id, [f"{PARENT}/one/abaco_x_1/{container_id}"]):
+        process = jail.spawn(f"{BURN}\ntime.sleep(0.3)")
+        await asyncio.sleep(0.3)
+    await ended(process)
+    jail.remove()
+    used = await books.settle(container_id)
+    assert 180_000_000 < used.cpu_ns < 900_000_000
+    assert used.memory_peak_bytes > 1_000_000
+    assert used.io_bytes == used.net_tx_bytes == used.oom_kills == 0
+    assert await books.settle(container_id) == used
+
+
+async def test_own_group_tells_of_what_nobody_saw(
+    books: Accountant, jail: Jail, container_id: str
+) -> None:
+    await ended(jail.spawn(BURN))
+    jail.remove()
+    assert await books.settle("another") == Used()
+    books.name(container_id, "abaco_x_1")
+    used = await books.settle(container_id)
+    assert 180_000_000 < used.cpu_ns < 900_000_000
+    assert await books.list_groups() == ["abaco_x_1"]
+    books.forget(container_id)
+    assert await books.list_groups() == []
+    assert await books.settle(container_id) == Used()
+
+
+async def test_what_prepares_a_container_is_not_its_first_process(
+    books: Accountant, jail: Jail, container_id: str
+) -> None:
+    process = jail.run("exec sleep 0.3")
+    path = f"{PARENT}/one/abaco_x_1/{container_id}"
+    await asyncio.sleep(0.1)
+    assert await books.find(container_id, [path]) == 0
+    await ended(process)
+
+
+async def test_process_of_another_container_is_not_taken_for_it(books: Accountant) -> None:
+    books.watch("f" * 64, os.getpid())
+    books.watch("e" * 64, 2**22 + 1)
+    assert await books.settle("f" * 64) == Used()
+    assert await books.find("f" * 64, ["/no/such/group"]) == 0
+
+
+async def test_groups_with_a_container_in_them_stay(
+    books: Accountant, jail: Jail, container_id: str
+) -> None:
+    await books.remove_groups(["abaco_x_1", "never-there"])
+    assert await books.list_groups() == ["abaco_x_1"]
+    jail.remove()
+    await books.remove_groups(["abaco_x_1"])
+    assert groups_below(f"{PARENT}/one") == []
+
+
+async def test_engine_that_makes_its_groups_elsewhere_is_told_no_more(
+    books: Accountant, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert await books.group_path("abaco_x_1") == f"{PARENT}/one/abaco_x_1"
+    books.made("c", "abaco_x_1")
+    assert books.own_path("c") == f"{PARENT}/one/abaco_x_1"
+    assert books.own_path("another") is None
+    with caplog.at_level(logging.WARNING):
+        assert await books.settle("c") == Used()
+    assert "not those of this host" in caplog.text
+    assert await books.group_path("abaco_y_1") is None
+
+
+async def test_without_a_place_there_are_no_groups() -> None:
+    books = Accountant()
+    assert await books.group_path("x") is None
+    assert await books.list_groups() == []
+    books.name("c", "x")
+    books.forget("c")
+    await books.close()
+    await books.close()
+
+
+async def test_sums_of_samples(
+    jail: Jail, container_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SAMPLE_S", 0.1)
+    books = Accountant(is_legacy=True)
+    with books.expecting(container_id, [f"{PARENT}/one/abaco_x_1/{container_id}"]):
+        process = jail.spawn(f"{BURN}\ntime.sleep(0.8)")
+        await asyncio.sleep(0.3)
+    await ended(process)
+    used = await books.settle(container_id)
+    # at least five of the samples see all of it
+    assert used.cpu_ns > 5 * 180_000_000
+    assert used.memory_peak_bytes > 1_000_000
+    assert await books.settle("unseen") == Used()
+    await books.close()
+
+
+async def test_failure_on_the_thread_reaches_who_asked_and_ends_nothing(
+    books: Accountant, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("odd text in a file of the kernel")
+
+    with monkeypatch.context() as patch, caplog.at_level(logging.ERROR):
+        patch.setattr(module, "read_processes", fail)
+        with pytest.raises(ValueError, match="odd text"):
+            await books.find("c", ["/"])
+    assert "odd text" in caplog.text
+    caplog.clear()
+    assert await books.settle("c") == Used()
+
+
+async def test_closed_books_are_not_kept_for_ever(
+    books: Accountant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_CLOSED", 2)
+    for container_id in ("a", "b", "c"):
+        await books.settle(container_id)
+    assert set(books._closed) == {"b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("network", "is_counted"), [("bridge", True), ("none", True), ("host", False)]
+)
+def test_shared_networks_are_not_counted(network: str, is_counted: bool) -> None:
+    books = make_accountant(settings(network=network), "i")
+    assert books._counts_network is is_counted
+
+
+def test_place_of_the_groups() -> None:
+    assert make_accountant(settings(cgroup_parent="/a/b"), "i")._parent == "/a/b/i"
+    assert make_accountant(settings(cgroup_parent=""), "i")._parent is None
+    assert make_accountant(settings(), None)._parent is None
