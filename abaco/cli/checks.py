@@ -19,7 +19,7 @@ from abaco.cli.registry_checks import check_registries
 from abaco.cli.tls_checks import check_api_servers, check_bundle, check_certificate
 from abaco.config import Settings
 from abaco.errors import AbacoError
-from backends.drivers import host
+from backends.drivers import host, statistics
 from backends.drivers.auto import choose
 from backends.drivers.select import open_driver
 
@@ -116,7 +116,7 @@ def check_engine(settings: Settings) -> Iterator[Finding]:
         general = settings.general.model_copy(update={"data_dir": Path(directory)})
         elsewhere = settings.model_copy(update={"general": general})
         try:
-            what = asyncio.run(_probe(elsewhere))
+            what, sight = asyncio.run(_probe(elsewhere))
         except (AbacoError, TimeoutError) as error:
             reason = error.message if isinstance(error, AbacoError) else "no answer in time"
             yield Finding(
@@ -127,6 +127,10 @@ def check_engine(settings: Settings) -> Iterator[Finding]:
             )
             return
     yield Finding(check="engine", level=Level.OK, what=what)
+    for told in statistics.judge(sight) if sight else ():
+        yield Finding(
+            check="statistics", level=Level(told.level), what=told.what, remedy=told.remedy
+        )
 
 
 def _engine_remedy(driver: str, reason: str) -> str:
@@ -146,8 +150,11 @@ def _engine_remedy(driver: str, reason: str) -> str:
     )
 
 
-async def _probe(settings: Settings) -> str:
-    """Open the driver, ask the engine who it is, and say why it is this one."""
+async def _probe(settings: Settings) -> tuple[str, statistics.Sight | None]:
+    """Open the driver, ask the engine who it is, and say why it is this one.
+
+    Also returns what it takes to judge its statistics, unless it is a fake.
+    """
     async with asyncio.timeout(_ENGINE_TIMEOUT_S):
         why = "as configured"
         if settings.engine.driver == "auto":
@@ -155,7 +162,10 @@ async def _probe(settings: Settings) -> str:
             why = _WHY[name].format(engine=settings.engine)
         async with open_driver(settings, "doctor") as opened:
             info = await opened.driver.info()
-    return f"{info.driver} {info.version} ({why})"
+            sight = None
+            if info.driver != "scripted":
+                sight = await statistics.look_at_statistics(settings, info)
+    return f"{info.driver} {info.version} ({why})", sight
 
 
 _WHY = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -242,9 +242,19 @@ def _summary(execution: Mapping[str, Any]) -> str:
     words = [f"execution {execution['id']}: {execution['status']}"]
     if execution["status"] in FINAL:
         words.append(f"exit code {execution.get('exit_code')}")
-        words.append(f"{execution.get('runtime')} s")
+        words += _used(execution)
     reason = (execution.get("final_state") or {}).get("AbacoReason")
     return ", ".join([*words, reason] if reason else words)
+
+
+def _used(execution: Mapping[str, Any]) -> Iterator[str]:
+    """Say what an execution used, as far as the server knows it; older ones tell seconds only."""
+    runtime_ms = execution.get("runtime_ms")
+    yield f"{execution.get('runtime')} s" if runtime_ms is None else f"{runtime_ms / 1000:.2f} s"
+    if cpu_ns := execution.get("cpu"):
+        yield f"{cpu_ns / 1e9:.2f} s of CPU"
+    if peak := execution.get("memory_peak"):
+        yield f"{peak / 1024**2:.0f} MiB of memory"
 
 
 def _end(execution: Mapping[str, Any], *, use_exit_code: bool) -> None:
