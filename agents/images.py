@@ -180,8 +180,8 @@ class ImageKeeper:
             )
         if step is Step.NOT_YOURS:
             raise ImageMissingError(
-                f"image {wanted.reference!r} was pulled with an account of another tenant, and is"
-                " not pulled for this one because the pull policy is 'never'"
+                f"image {wanted.reference!r} is not known to be for this tenant, and its registry"
+                " is not asked because the pull policy is 'never'"
             )
         policy = PullPolicy.ALWAYS if is_allowed else PullPolicy.CHECK
         return await self._pull(

@@ -71,20 +71,22 @@ class ConfiguredRegistries(Registries):
         shared = [account for account in accounts if account.tenant is None]
         if chosen := own or shared:
             account = self._choose(chosen)
-            credentials = await self._read(_read_account, account)
+            credentials = await self._read(registry, _read_account, account)
             return Account(credentials=credentials, is_own=bool(own))
         if self._config_path is None:
             return None
-        found = (await self._read(read_login_file, self._config_path)).get(registry)
+        found = (await self._read(registry, read_login_file, self._config_path)).get(registry)
         return None if found is None else Account(credentials=found, is_own=False)
 
-    async def _read(self, read: Callable[[Any], T], what: object) -> T:
+    async def _read(self, registry: str, read: Callable[[Any], T], what: object) -> T:
         try:
             result: T = await self._apart.call(read, what)
         except TimeoutError as error:
-            raise DriverError("a file with accounts at registries is not read in time") from error
+            raise DriverError(f"the account at {registry} is not read in time") from error
         except ConfigError as error:
-            raise DriverError(error.message) from error
+            # where files lie is for the operator, what comes of it for the actor's owner too
+            _log.warning("no account at %s: %s", registry, error.message)
+            raise DriverError(f"the account at {registry} cannot be read") from error
         return result
 
 

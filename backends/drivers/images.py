@@ -94,10 +94,12 @@ def with_tag(reference: str) -> str:
 
 def with_registry(reference: str) -> str:
     """Spell out the registry as Docker understands a short name."""
-    host, slash, _ = reference.partition("/")
-    if slash and ("." in host or ":" in host or host == "localhost"):
+    host, slash, rest = reference.partition("/")
+    is_host = slash and ("." in host or ":" in host or host == "localhost")
+    if is_host and registry_of(reference) != DOCKER_HUB:
         return reference
-    return f"{DOCKER_HUB}/{reference}" if slash else f"{DOCKER_HUB}/library/{reference}"
+    path = rest if is_host else reference
+    return f"{DOCKER_HUB}/{path}" if "/" in path else f"{DOCKER_HUB}/library/{path}"
 
 
 def account_header(reference: str, credentials: Credentials | None) -> Mapping[str, str]:

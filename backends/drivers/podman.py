@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from abaco.config import Settings
+from abaco.domain.image import DOCKER_HUB, is_content_id, registry_of
 from abaco.errors import DriverError
 from abaco.ports.driver import EngineInfo
 from backends.drivers.accountant import make_accountant
@@ -55,6 +56,10 @@ async def ask_info(http: EngineHttp) -> EngineInfo:
     )
 
 
+#: where Podman files what is built on the host
+BUILT_HERE = "localhost"
+
+
 class PodmanImages(ImageApi):
     """Podman's image calls."""
 
@@ -62,9 +67,25 @@ class PodmanImages(ImageApi):
         self._http = http
 
     async def find(self, reference: str) -> Image | None:
-        """Look by name or id; a short name also finds what was built on the host."""
+        """Look by name or id; a short name also finds what was built on the host.
+
+        Podman itself takes any image whose name ends like the one it looks for, whatever registry
+        that is from: it is asked for whole names, and what it finds must have that tag. A digest
+        is of one content, wherever that is from, and stays when the names have moved on.
+        """
+        if is_content_id(reference):
+            return await self._inspect(reference)
+        whole = with_registry(reference)
+        is_short = registry_of(reference) == DOCKER_HUB and not reference.startswith(DOCKER_HUB)
+        for name in (f"{BUILT_HERE}/{reference}", whole) if is_short else (whole,):
+            image = await self._inspect(name)
+            if image is not None and ("@" in name or name in image.tags):
+                return image
+        return None
+
+    async def _inspect(self, name: str) -> Image | None:
         try:
-            reply = await self._http.call("GET", f"{BASE}/images/{reference}/json")
+            reply = await self._http.call("GET", f"{BASE}/images/{name}/json")
         except EngineReplyError as error:
             if error.status == 404:
                 return None

@@ -198,3 +198,15 @@ async def test_images_of_the_host_are_left_alone(lab: Lab) -> None:
     with suppress(ImageMissingError):
         await lab.driver.ensure_image("abaco_test_echo", PullPolicy.ALWAYS, timeout_s=30)
     assert await lab.driver.find_image("abaco_test_echo") == echo
+
+
+async def test_a_name_without_registry_is_not_found_at_another(
+    lab: Lab, registry: DebianRegistry
+) -> None:
+    """Podman would take any image whose name ends like that: somebody else's."""
+    repository = name()
+    await pull(lab, registry.put(repository, rootfs_tar(), shell(f"echo {new_id()}")))
+    for short in (repository, repository.rpartition("/")[2]):
+        assert await lab.driver.find_image(short) is None
+        with pytest.raises(ImageMissingError):
+            await lab.driver.ensure_image(short, PullPolicy.NEVER, timeout_s=30)

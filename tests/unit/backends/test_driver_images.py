@@ -17,7 +17,15 @@ from abaco.ports.driver import ContainerSpec, Credentials, ImageInfo, PullPolicy
 from backends.drivers import docker
 from backends.drivers.engine_http import EngineHttp
 from backends.drivers.engine_wire import EngineReplyError, Request
-from backends.drivers.images import Image, ImageApi, Images, PullError, account_header, with_tag
+from backends.drivers.images import (
+    Image,
+    ImageApi,
+    Images,
+    PullError,
+    account_header,
+    with_registry,
+    with_tag,
+)
 from tests.support.records import TENANT, an_actor, worker_key
 
 WHO = Credentials(username="jane", password="correct-horse")
@@ -144,6 +152,21 @@ def test_names_get_a_tag_and_digests_lose_it(reference: str, name: str) -> None:
 def test_a_reference_has_parts(reference: str, registry: str, repository: str) -> None:
     assert registry_of(reference) == registry
     assert repository_of(reference) == repository
+
+
+@pytest.mark.parametrize(
+    ("reference", "whole"),
+    [
+        ("x:1", "docker.io/library/x:1"),
+        ("team/x", "docker.io/team/x"),
+        ("docker.io/x", "docker.io/library/x"),
+        ("index.docker.io/team/x", "docker.io/team/x"),
+        ("localhost/x", "localhost/x"),
+        ("h:5000/x", "h:5000/x"),
+    ],
+)
+def test_short_names_are_of_docker_hub(reference: str, whole: str) -> None:
+    assert with_registry(reference) == whole
 
 
 def test_urls_of_registries_are_understood() -> None:

@@ -208,7 +208,9 @@ def test_no_colon_is_no_account(tmp_path: Path) -> None:
     assert "hunter2" not in str(caught.value)
 
 
-async def test_a_password_can_be_replaced_while_the_server_runs(tmp_path: Path) -> None:
+async def test_a_password_can_be_replaced_while_the_server_runs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     secret = tmp_path / "secret"
     secret.write_text("old")
     settings = Settings.model_validate(
@@ -218,8 +220,10 @@ async def test_a_password_can_be_replaced_while_the_server_runs(tmp_path: Path) 
     secret.write_text("new")
     assert await account(settings, HOST, DEV) == ("x", "new", False)
     secret.unlink()
-    with pytest.raises(DriverError, match="cannot be read"):
+    with pytest.raises(DriverError, match="cannot be read") as caught:
         await account(settings, HOST, DEV)
+    assert str(secret) not in caught.value.message  # its owner sees that
+    assert str(secret) in caplog.text
 
 
 @pytest.mark.parametrize(
