@@ -51,7 +51,7 @@ class ActorStore(Protocol):
         """Add an actor and, in the same step, grant its owner UPDATE on it.
 
         Raises ConflictError when the key exists, InvalidInputError naming ``link`` when the
-        actor would be linked to itself, however indirectly.
+        actor would be linked to itself, however indirectly, or to nobody.
         """
 
     @abstractmethod

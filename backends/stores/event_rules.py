@@ -47,6 +47,22 @@ def check_links(
         key = follow(key)
 
 
+def check_new_link(
+    start: ActorKey, link: str, follow: Callable[[ActorKey], ActorKey | None]
+) -> None:
+    """Refuse a link that an actor is given if it leads to nobody, or back.
+
+    To nobody: the alias went while somebody linked by it, and the name may come to mean another.
+
+    Raises:
+        InvalidInputError: It does.
+
+    """
+    if link and follow(start) is None:
+        raise InvalidInputError(f"link: there is no actor or alias {link!r}", field="link")
+    check_links(start, follow, field="link")
+
+
 def fresh_event(
     actor: ActorKey,
     seq: int,

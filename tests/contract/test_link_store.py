@@ -70,29 +70,44 @@ async def test_several_may_tell_one_and_a_cycle_can_be_opened_first(stores: Stor
     await refuse(stores, third, second.id)
 
 
-async def test_a_link_to_nobody_leads_nowhere(stores: Stores) -> None:
-    actor = await insert_actor(stores, link="no-such-alias")
-    other = await insert_actor(stores, link=actor.id)
-    await link(stores, actor, "another")
-    await insert_alias(stores, await insert_actor(stores), "another")
-    with pytest.raises(InvalidInputError, match=CYCLE):
-        await stores.aliases.repoint(an_alias(other, "another").key, other.id)
+async def test_a_link_leads_to_somebody(stores: Stores) -> None:
+    nobody = r"there is no actor or alias 'no-such-alias'"
+    refused = an_actor(link="no-such-alias")
+    with pytest.raises(InvalidInputError, match=nobody) as caught:
+        await stores.actors.insert(refused)
+    assert caught.value.field == "link"
+    with pytest.raises(NotFoundError):
+        await stores.actors.get(refused.key)
+    assert await stores.permissions.levels(refused.key.shared) == {}
+    actor = await insert_actor(stores)
+    with pytest.raises(InvalidInputError, match=nobody):
+        await link(stores, actor, "no-such-alias")
+    assert await stores.actors.get(actor.key) == actor
+
+
+async def test_whoever_links_while_the_alias_goes_is_linked_to_nobody(stores: Stores) -> None:
+    target = await insert_actor(stores)
+    for number in range(8):
+        actor = await insert_actor(stores)
+        alias = await insert_alias(stores, target, f"turn{number}")
+        linked, _ = await asyncio.gather(
+            link(stores, actor, alias.alias),
+            stores.aliases.delete(alias.key),
+            return_exceptions=True,
+        )
+        assert linked is None or isinstance(linked, InvalidInputError)
+        assert await link_of(stores, actor) == ""
 
 
 async def test_an_alias_closes_no_cycle_made_or_moved(stores: Stores) -> None:
     first, second, third = await chain(stores, 3)
-    await link(stores, first, "next")
-    with pytest.raises(InvalidInputError, match=CYCLE) as caught:
-        await stores.aliases.insert(an_alias(third, "next"))
-    assert caught.value.field == "actor_id"
-    with pytest.raises(NotFoundError):
-        await stores.aliases.get(an_alias(third, "next").key)
-    assert await stores.permissions.levels(an_alias(third, "next").shared) == {}
     outside = await insert_actor(stores)
     alias = await insert_alias(stores, outside, "next")
+    await link(stores, first, "next")
     for actor in (first, second, third):
-        with pytest.raises(InvalidInputError, match=CYCLE):
+        with pytest.raises(InvalidInputError, match=CYCLE) as caught:
             await stores.aliases.repoint(alias.key, actor.id)
+        assert caught.value.field == "actor_id"
     assert await stores.aliases.get(alias.key) == alias
 
 
@@ -147,9 +162,13 @@ async def test_a_link_by_an_id_stays_when_an_alias_of_that_name_goes(stores: Sto
 
 async def test_links_stay_in_their_tenant(stores: Stores) -> None:
     actor = await insert_actor(stores)
-    twin = await insert_actor(stores, tenant="OTHER", id=ActorId("twin"), link=actor.id)
+    twin = an_actor(tenant="OTHER", id=ActorId("twin"), link=actor.id)
+    with pytest.raises(InvalidInputError, match=f"no actor or alias '{actor.id}'"):
+        await stores.actors.insert(twin)
+    await insert_actor(stores, tenant="OTHER", id=actor.id)
+    await stores.actors.insert(twin)  # linked to the other one of that id
+    await insert_actor(stores, id=ActorId("twin"))
     await link(stores, actor, "twin")
-    assert twin.tenant != actor.tenant
 
 
 async def test_two_updates_at_once_close_no_cycle(stores: Stores) -> None:

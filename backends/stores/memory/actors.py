@@ -17,7 +17,7 @@ from abaco.errors import InvalidInputError
 from abaco.ports.images import Pin
 from abaco.ports.store import ActorStore, WorkerStore
 from backends.stores import rules
-from backends.stores.event_rules import check_links
+from backends.stores.event_rules import check_new_link
 from backends.stores.memory.state import State, copy_actor
 
 
@@ -49,7 +49,7 @@ class MemoryActors(ActorStore):
         previous = self._state.actors.get(actor.key)
         stored = self._put(bare)
         try:
-            check_links(actor.key, self._state.follow_link, field="link")
+            check_new_link(actor.key, actor.definition.link, self._state.follow_link)
         except InvalidInputError:
             if previous is None:
                 del self._state.actors[actor.key]

@@ -18,7 +18,7 @@ from backends.stores.sqlite.config_entries import unlist
 from backends.stores.sqlite.counts import drop_queued
 from backends.stores.sqlite.cron_rows import CRON_COLUMNS, cron_values
 from backends.stores.sqlite.database import Database
-from backends.stores.sqlite.events import EventWriter, refuse_cycle
+from backends.stores.sqlite.events import EventWriter, refuse_link
 from backends.stores.sqlite.host_rows import HOST_COLUMNS, host_values
 from backends.stores.sqlite.images import force_image
 from backends.stores.sqlite.permissions import begin_map
@@ -154,7 +154,7 @@ def _insert(connection: sqlite3.Connection, actor: Actor, values: Values) -> Non
     connection.execute(
         "INSERT INTO mailboxes (tenant, actor_id) VALUES (?, ?) ON CONFLICT DO NOTHING", actor.key
     )
-    refuse_cycle(connection, actor.key, field="link")
+    refuse_link(connection, actor.key, actor.definition.link)
     keep_secret(connection, actor.key, actor.definition.webhook_secret)
     begin_map(connection, actor.key.shared, actor.owner)
 
@@ -196,7 +196,7 @@ def _update(
         _set_columns(connection, key, host_values(host))
     if change["step"] and change["pull"]:
         force_image(connection, key)
-    refuse_cycle(connection, key, field="link")
+    refuse_link(connection, key, change["link"])
     keep_secret(connection, key, secret)
     return get_actor(connection, key)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from functools import partial
 
 from abaco.domain.actor import ActorKey, ActorStatus
 from abaco.domain.event import Event, EventPolicy, EventType, Happening
 from abaco.domain.execution import ExecutionKey, Outcome
 from abaco.domain.ids import ActorId, ExecutionId, Tenant
 from abaco.ports.clock import Clock
-from backends.stores.event_rules import check_links, fresh_event
+from backends.stores.event_rules import check_links, check_new_link, fresh_event
 from backends.stores.rules import decode_json, encode_json, from_micros, to_micros
 from backends.stores.sqlite.rows import Values, first, insert_sql
 
@@ -158,9 +159,19 @@ def refuse_cycle(connection: sqlite3.Connection, actor: ActorKey, *, field: str)
         InvalidInputError: They do; the transaction is taken back.
 
     """
+    check_links(actor, partial(_follow, connection), field=field)
 
-    def follow(key: ActorKey) -> ActorKey | None:
-        row = first(connection.execute(_FOLLOW, key))
-        return None if row is None or row["id"] is None else ActorKey(key.tenant, row["id"])
 
-    check_links(actor, follow, field=field)
+def refuse_link(connection: sqlite3.Connection, actor: ActorKey, link: str) -> None:
+    """Refuse the link the transaction has just given an actor if it leads to nobody, or back.
+
+    Raises:
+        InvalidInputError: It does; the transaction is taken back.
+
+    """
+    check_new_link(actor, link, partial(_follow, connection))
+
+
+def _follow(connection: sqlite3.Connection, key: ActorKey) -> ActorKey | None:
+    row = first(connection.execute(_FOLLOW, key))
+    return None if row is None or row["id"] is None else ActorKey(key.tenant, row["id"])
