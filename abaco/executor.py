@@ -224,11 +224,12 @@ class AbacoExecutor(Executor):
                 ids = self._remote.send_texts(payloads)
             else:
                 ids = [self._remote.send_binary(payloads[0])]
+            sent = list(zip(portion, ids, strict=True))
         except BaseException as error:  # noqa: BLE001 - whoever waits for a call must be told
             for call in portion:
                 self._settle(call, error=error)
             return
-        for call, execution_id in zip(portion, ids, strict=True):
+        for call, execution_id in sent:
             call.execution_id, call.payload = execution_id, b""
             self._let_watch(call)
 

@@ -237,7 +237,7 @@ def test_calls_are_carried_out_in_containers(site: TlsServer) -> None:
     environment = {
         **os.environ,
         "URL": site.url,
-        "TOKEN": site.log_in("joe", "--role", "Internal/abaco-admin"),
+        "TOKEN": site.log_in("joe"),
         "CA": str(site.pair.ca),
     }
     done = subprocess.run(

@@ -160,11 +160,12 @@ def test_short_calls_do_not_wait_for_long_ones(server: Server) -> None:
         assert long.result() == 12
 
 
-def test_a_restart_of_the_server_loses_nothing(server: Server) -> None:
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_a_restart_of_the_server_loses_nothing(server: Server, end: str) -> None:
     with AbacoExecutor(url=server.url, workers=2) as executor:
         before = [executor.submit(plain, number) for number in range(4)]
         before[0].result()
-        server.stop()
+        getattr(server, end)()
         meanwhile = [executor.submit(plain, number) for number in range(4, 8)]
         server.start()
         for number, future in enumerate(before):
@@ -172,6 +173,9 @@ def test_a_restart_of_the_server_loses_nothing(server: Server) -> None:
             # else its container ran on without a socket, as the documents say
             assert "started anew" in str(error) if error else future.result() == plain(number)
         assert [future.result(60) for future in meanwhile] == [plain(n) for n in range(4, 8)]
+        (actor,) = server.call("GET", "/actors")
+        assert len(server.executions(actor["id"])) == 8
+    assert server.call("GET", "/actors") == []
 
 
 def test_large_values_are_files_where_those_are_taken(engine: Engine, tmp_path: Path) -> None:

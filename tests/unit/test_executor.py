@@ -124,6 +124,13 @@ class TestACall:
                 future.result(5)
         assert "run_call" in str(caught.value.__cause__)
 
+    @pytest.mark.parametrize("answer", [{}, {"execution_ids": []}, None])
+    def test_an_answer_that_makes_no_sense_ends_it(self, stub, answer):
+        stub.answer("POST", BATCH, answer)
+        with AbacoExecutor(url=stub.url) as pool:
+            future = pool.submit(abs, 1)
+            assert future.exception(5) is not None
+
     def test_what_cannot_be_pickled_is_refused_at_once(self, stub):
         pool = AbacoExecutor(url=stub.url)
         with pytest.raises(TypeError, match="pickle"):

@@ -283,3 +283,49 @@ class TestSampleImage:
         assert result.returncode == 0
         assert "You said: hi there" in result.stdout
         assert "execution e1 of actor a1" in result.stdout
+
+
+class TestSampleRun:
+    """``samples/run``, with a server and commands that only say what was asked."""
+
+    @pytest.fixture
+    def show(self, tools, tmp_path):
+        for folder in ("scripts", "samples"):
+            shutil.copytree(ROOT / folder, tmp_path / folder)
+        (tmp_path / "tmp").mkdir()
+        (tmp_path / "tools").mkdir(exist_ok=True)
+        (tmp_path / "tools/python").symlink_to(sys.executable)
+        (tmp_path / "scripts/venv").write_text(f"#!/bin/sh\necho {tmp_path / 'tools'}\n")
+        said = tmp_path / "said"
+        tools(
+            "abaco",
+            f'echo "did: $*" | tee -a {said}\n'
+            f'case $1 in serve) cat "$3" >> {said}; exec sleep 60 ;; esac',
+        )
+        tools("busybox", "exit 0")
+        path = tools("docker", '[ "$1" != import ] || cat >/dev/null')
+        return lambda *words, **environment: run(
+            tmp_path / "samples/run",
+            *words,
+            **{"PATH": path, "TMPDIR": str(tmp_path / "tmp"), "ABACO_URL": "", **environment},
+        )
+
+    def test_a_server_is_started_that_containers_reach_and_nothing_stays(self, show, tmp_path):
+        result = show("hello", "docker")
+        assert result.returncode == 0, result.stderr
+        assert "did: send hello How are you? --wait --exit-code" in result.stdout
+        said = (tmp_path / "said").read_text()
+        assert "did: serve --config" in said
+        assert "network: host" in said
+        assert list((tmp_path / "tmp").iterdir()) == []
+
+    def test_a_server_that_is_there_is_used(self, show, tmp_path):
+        result = show("hello", "docker", ABACO_URL="http://127.0.0.1:1")
+        assert result.returncode == 0, result.stderr
+        assert "did: serve" not in (tmp_path / "said").read_text()
+
+    def test_a_demo_that_fails_fails(self, show, tmp_path):
+        (tmp_path / "samples/hello/demo").write_text("#!/bin/sh\nexit 4\n")
+        result = show("hello", "docker")
+        assert result.returncode == 4
+        assert list((tmp_path / "tmp").iterdir()) == []
