@@ -26,7 +26,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from abaco.calls import MAX_TEXT_CALL_BYTES, open_outcome, pack_call
 from abaco.cli.client import AbacoClient
-from abaco.remote_actor import ExecutorError, RemoteActor
+from abaco.remote_actor import ExecutorError, OutcomeLostError, RemoteActor
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,6 +42,9 @@ PORTION_BYTES = 350_000
 LONG_WAIT_S = 10.0
 SHORT_WAIT_S = 2.0
 
+#: times a call is sent whose outcome is lost
+MAX_TRIES = 3
+
 _log = logging.getLogger(__name__)
 
 
@@ -55,6 +58,8 @@ class _Call:
     execution_id: str = ""
     #: how often it was looked at in vain
     looks: int = 0
+    #: how often it was sent and its outcome lost; then its future is running
+    tries: int = 0
 
 
 @dataclass(slots=True)
@@ -148,9 +153,9 @@ class AbacoExecutor(Executor):
         desk = self._desk
         with desk.changed:
             desk.is_closing = True
-            cancelled = list(desk.waiting) if cancel_futures else []
-            if cancel_futures:
-                desk.waiting.clear()
+            cancelled = [call for call in desk.waiting if cancel_futures and not call.tries]
+            for call in cancelled:
+                desk.waiting.remove(call)
             desk.changed.notify_all()
         for call in cancelled:
             call.future.cancel()
@@ -209,7 +214,7 @@ class AbacoExecutor(Executor):
                 batch = []
                 while desk.waiting and desk.handed_count < self._ahead:
                     call = desk.waiting.popleft()
-                    if call.future.set_running_or_notify_cancel():
+                    if call.tries or call.future.set_running_or_notify_cancel():
                         batch.append(call)
                         desk.handed_count += 1
                 is_over = desk.is_closing and not desk.waiting and not desk.handed_count
@@ -230,7 +235,7 @@ class AbacoExecutor(Executor):
                 self._settle(call, error=error)
             return
         for call, execution_id in sent:
-            call.execution_id, call.payload = execution_id, b""
+            call.execution_id = execution_id
             self._let_watch(call)
 
     def _let_watch(self, call: _Call) -> None:
@@ -253,7 +258,8 @@ class AbacoExecutor(Executor):
                     continue
                 value = open_outcome(self._remote.take_outcome(execution))
             except BaseException as error:  # noqa: BLE001 - of the call, or why it has no outcome
-                self._settle(call, error=error)
+                if not (isinstance(error, OutcomeLostError) and self._send_again(call)):
+                    self._settle(call, error=error)
             else:
                 self._settle(call, value)
 
@@ -269,6 +275,17 @@ class AbacoExecutor(Executor):
             is_crowded = desk.handed_count >= self._connections
             longest = SHORT_WAIT_S if is_crowded else LONG_WAIT_S
             return call, min(longest, SHORT_WAIT_S * 2**call.looks)
+
+    def _send_again(self, call: _Call) -> bool:
+        """Have a call sent again, as the server runs a message again whose run was lost."""
+        call.tries, call.looks = call.tries + 1, 0
+        if call.tries == MAX_TRIES:
+            return False
+        with self._desk.changed:
+            self._desk.handed_count -= 1
+            self._desk.waiting.appendleft(call)
+            self._desk.changed.notify_all()
+        return True
 
     def _settle(
         self, call: _Call, value: object = None, *, error: BaseException | None = None

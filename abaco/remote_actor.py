@@ -62,6 +62,10 @@ class NoResultError(ExecutorError):
     """The program ended without handing back what the call came to."""
 
 
+class OutcomeLostError(NoResultError):
+    """There was an outcome, and a restart of the server or a cut connection took it."""
+
+
 class RemoteActor:
     """One actor, found or registered.
 
@@ -176,12 +180,20 @@ class RemoteActor:
             ExecutorError: There is no such thing; the class says why.
 
         """
-        assembly = Assembly()
+        assembly, faults = Assembly(), list[ClientError]()
         path = [self.id, "executions", str(execution["id"]), "results"]
+
+        def take() -> bytes:
+            try:
+                return self._client.take(*path)
+            except ClientError as error:  # what was taken may have been in the answer
+                faults.append(error)
+                raise
+
         while not assembly.is_complete:
-            result = self._persist(lambda: self._client.take(*path))
+            result = self._persist(take)
             if not result:
-                raise self._explain(execution, assembly)
+                raise self._explain(execution, assembly, is_doubtful=bool(faults))
             assembly.add(result)
         return assembly.outcome()
 
@@ -197,7 +209,9 @@ class RemoteActor:
             reason = str(actor.get("status_message", "")).strip() or "no reason"
             raise ActorFailedError(f"actor {self.id} is in ERROR: {reason}")
 
-    def _explain(self, execution: Mapping[str, Any], assembly: Assembly) -> ExecutorError:
+    def _explain(
+        self, execution: Mapping[str, Any], assembly: Assembly, *, is_doubtful: bool
+    ) -> ExecutorError:
         name, final_state = f"execution {execution['id']}", execution.get("final_state") or {}
         if execution["status"] == "ERROR":
             return RunFailedError(f"{name} ended in ERROR: {final_state.get('Error') or 'unknown'}")
@@ -206,9 +220,11 @@ class RemoteActor:
         if final_state.get("OOMKilled"):
             return RunKilledError(f"{name} ran out of memory")
         if final_state.get("AbacoResultsLost"):
-            return NoResultError(f"{name} lost its results: the server was started anew meanwhile")
+            return OutcomeLostError(f"{name} lost its results: the server was started anew")
         if refused := final_state.get("AbacoResultsRefused"):
             return NoResultError(f"{name}: {refused} results were too large for this server")
+        if is_doubtful:
+            return OutcomeLostError(f"{name} lost its results: the connection was cut")
         if missing := assembly.missing_count:
             return NoResultError(f"{name}: {missing} pieces of its result are gone")
         log = self._persist(

@@ -168,13 +168,11 @@ def test_a_restart_of_the_server_loses_nothing(server: Server, end: str) -> None
         getattr(server, end)()
         meanwhile = [executor.submit(plain, number) for number in range(4, 8)]
         server.start()
-        for number, future in enumerate(before):
-            error = future.exception(60)
-            # else its container ran on without a socket, as the documents say
-            assert "started anew" in str(error) if error else future.result() == plain(number)
-        assert [future.result(60) for future in meanwhile] == [plain(n) for n in range(4, 8)]
+        found = [future.result(60) for future in [*before, *meanwhile]]
+        assert found == [plain(number) for number in range(8)]
         (actor,) = server.call("GET", "/actors")
-        assert len(server.executions(actor["id"])) == 8
+        # those of before whose container ran on, and had no socket any more, have run again
+        assert 8 <= len(server.executions(actor["id"])) <= 8 + 3
     assert server.call("GET", "/actors") == []
 
 

@@ -18,6 +18,7 @@ from abaco.executor import AbacoExecutor
 from abaco.remote_actor import (
     ActorFailedError,
     NoResultError,
+    OutcomeLostError,
     RemoteActor,
     RunFailedError,
     RunKilledError,
@@ -370,7 +371,7 @@ class TestNoOutcome:
             ({"status": "ERROR", "final_state": None}, RunFailedError, "in ERROR: unknown"),
             ({"final_state": {"AbacoReason": "timeout"}}, RunKilledError, "stopped: timeout"),
             ({"final_state": {"OOMKilled": True}}, RunKilledError, "out of memory"),
-            ({"final_state": {"AbacoResultsLost": True}}, NoResultError, "started anew"),
+            ({"final_state": {"AbacoResultsLost": True}}, OutcomeLostError, "started anew"),
             (
                 {"final_state": {"AbacoResultsRefused": 2}},
                 NoResultError,
@@ -386,6 +387,31 @@ class TestNoOutcome:
         with pytest.raises(error, match=words) as caught:
             remote.take_outcome(execution)
         assert len(str(caught.value)) < 2300
+
+    def test_an_answer_that_was_cut_off(self, stub, remote):
+        uri = EXECUTION.format("e1") + "/results"
+        stub.answer("GET", uri, "away", status=503)
+        final(stub, "e1")
+        with pytest.raises(OutcomeLostError, match="connection was cut"):
+            remote.take_outcome(remote.await_final("e1", 2))
+
+    def test_a_call_whose_outcome_was_lost_is_sent_again(self, stub):
+        for name in ("e1", "e2"):
+            stub.answer("POST", BATCH, {"execution_ids": [name]})
+        final(stub, "e1", final_state={"AbacoResultsLost": True})
+        final(stub, "e2", pieces(7))
+        with AbacoExecutor(url=stub.url) as pool:
+            assert pool.submit(divmod, 7, 2).result(5) == 7
+        assert [call["func"] for (call,) in sent_calls(stub)] == [divmod, divmod]
+
+    def test_but_not_for_ever(self, stub):
+        stub.answer("POST", BATCH, {"execution_ids": ["e1"]})
+        final(stub, "e1", final_state={"AbacoResultsLost": True})
+        with AbacoExecutor(url=stub.url) as pool:
+            future = pool.submit(divmod, 7, 2)
+            with pytest.raises(OutcomeLostError):
+                future.result(5)
+        assert len(sent_calls(stub)) == executor.MAX_TRIES
 
     def test_pieces_that_are_gone(self, stub, remote):
         first, *_ = made = pieces(bytes(5000))
