@@ -9,7 +9,7 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -116,7 +116,7 @@ def check_engine(settings: Settings) -> Iterator[Finding]:
         general = settings.general.model_copy(update={"data_dir": Path(directory)})
         elsewhere = settings.model_copy(update={"general": general})
         try:
-            what, sight = asyncio.run(_probe(elsewhere))
+            what, sight, weaknesses = asyncio.run(_probe(elsewhere))
         except (AbacoError, TimeoutError) as error:
             reason = error.message if isinstance(error, AbacoError) else "no answer in time"
             yield Finding(
@@ -131,6 +131,9 @@ def check_engine(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             check="statistics", level=Level(told.level), what=told.what, remedy=told.remedy
         )
+    for found in weaknesses:
+        level = Level(found.level)
+        yield Finding(check="engine", level=level, what=found.what, remedy=found.remedy)
 
 
 def _engine_remedy(driver: str, reason: str) -> str:
@@ -150,10 +153,12 @@ def _engine_remedy(driver: str, reason: str) -> str:
     )
 
 
-async def _probe(settings: Settings) -> tuple[str, statistics.Sight | None]:
+async def _probe(
+    settings: Settings,
+) -> tuple[str, statistics.Sight | None, Sequence[host.HostFinding]]:
     """Open the driver, ask the engine who it is, and say why it is this one.
 
-    Also returns what it takes to judge its statistics, unless it is a fake.
+    Also returns what it takes to judge its statistics, unless it is a fake, and what it lacks.
     """
     async with asyncio.timeout(_ENGINE_TIMEOUT_S):
         why = "as configured"
@@ -165,7 +170,8 @@ async def _probe(settings: Settings) -> tuple[str, statistics.Sight | None]:
             sight = None
             if info.driver != "scripted":
                 sight = await statistics.look_at_statistics(settings, info)
-    return f"{info.driver} {info.version} ({why})", sight
+            weaknesses = await opened.examine()
+    return f"{info.driver} {info.version} ({why})", sight, weaknesses
 
 
 _WHY = {

@@ -12,12 +12,14 @@ from typing import Any
 from abaco.config import Settings
 from abaco.errors import DriverError
 from abaco.ports.driver import ContainerSpec, EngineInfo
+from backends.drivers.abilities import judge_docker
 from backends.drivers.accountant import Accountant, make_accountant
 from backends.drivers.confinement import docker_confinement
 from backends.drivers.containers import Containers, Dialect, Plan, Verdict
 from backends.drivers.engine import EngineDriver, EngineOptions
 from backends.drivers.engine_http import EngineHttp
 from backends.drivers.engine_wire import EngineReplyError, Query
+from backends.drivers.host import HostFinding
 from backends.drivers.images import (
     Image,
     ImageApi,
@@ -263,6 +265,12 @@ async def open_driver(settings: Settings, instance_id: str) -> AsyncIterator[Ope
     http = EngineHttp(settings.engine.docker_socket, timeout_s=settings.engine.call_timeout_s)
     driver = build_driver(http, settings, instance_id)
     try:
-        yield OpenedDriver(driver=driver)
+        yield OpenedDriver(driver=driver, examine=lambda: examine(http, settings))
     finally:
         await driver.close()
+
+
+async def examine(http: EngineHttp, settings: Settings) -> list[HostFinding]:
+    """Ask the engine what it cannot hold containers to."""
+    reply = await http.call("GET", f"{BASE}/info")
+    return list(judge_docker(reply.json(), settings.engine))

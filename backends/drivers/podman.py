@@ -11,12 +11,13 @@ from abaco.config import Settings
 from abaco.domain.image import DOCKER_HUB, is_content_id, registry_of
 from abaco.errors import DriverError
 from abaco.ports.driver import EngineInfo
+from backends.drivers.abilities import judge_podman
 from backends.drivers.accountant import make_accountant
 from backends.drivers.containers import Containers
 from backends.drivers.engine import EngineDriver, EngineOptions
 from backends.drivers.engine_http import EngineHttp
 from backends.drivers.engine_wire import EngineReplyError, Query
-from backends.drivers.host import EngineNeeds, engine_needs, look
+from backends.drivers.host import EngineNeeds, HostFinding, engine_needs, look
 from backends.drivers.images import (
     Image,
     ImageApi,
@@ -147,7 +148,7 @@ async def open_service(settings: Settings, instance_id: str) -> AsyncIterator[Op
     http = EngineHttp(settings.engine.podman_socket, timeout_s=settings.engine.call_timeout_s)
     driver = build_driver(http, settings, instance_id, needs)
     try:
-        yield OpenedDriver(driver=driver)
+        yield OpenedDriver(driver=driver, examine=lambda: examine(http, settings))
     finally:
         await driver.close()
 
@@ -166,7 +167,11 @@ async def open_embedded(settings: Settings, instance_id: str) -> AsyncIterator[O
         http = EngineHttp(service.endpoint, timeout_s=settings.engine.call_timeout_s)
         driver = build_driver(http, settings, instance_id, needs)
         try:
-            yield OpenedDriver(driver=driver, agents={"engine-service": service.run})
+            yield OpenedDriver(
+                driver=driver,
+                agents={"engine-service": service.run},
+                examine=lambda: examine(http, settings),
+            )
         finally:
             await driver.close()
 
@@ -184,3 +189,9 @@ async def open_driver(settings: Settings, instance_id: str) -> AsyncIterator[Ope
     opening = open_embedded if use_own else open_service
     async with opening(settings, instance_id) as opened:
         yield opened
+
+
+async def examine(http: EngineHttp, settings: Settings) -> list[HostFinding]:
+    """Ask the engine what it cannot hold containers to."""
+    reply = await http.call("GET", f"{BASE}/info")
+    return list(judge_podman(reply.json(), settings.engine))

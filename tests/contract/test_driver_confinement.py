@@ -8,6 +8,8 @@ import pytest
 
 from abaco.errors import StartFailedError
 from abaco.ports.driver import Limits
+from backends.drivers.host import Level
+from backends.drivers.select import open_driver
 from tests.support.drivers import Lab, settings
 from tests.support.engines import Engine
 
@@ -157,3 +159,18 @@ async def outcome(lab: Lab, script: str, **fields: object) -> tuple[bytes, str]:
         return (await lab.run(script, **fields))[0], ""
     except StartFailedError as error:
         return b"", error.message
+
+
+async def test_what_doctor_says_is_what_happens(engine: Engine) -> None:
+    """An engine of which nothing bad is said holds to every limit; the tests above show it."""
+    own = settings(
+        rootfs_size="8m", **{"driver": engine.kind, f"{engine.kind}_socket": engine.endpoint}
+    )
+    async with open_driver(own, "mine") as opened:
+        found = await opened.examine()
+        levels = {item.level for item in found if "rootfs_size" in item.what}
+        _, refusal = await outcome(Lab(opened.driver), "true")
+    assert levels == ({Level.ERROR} if refusal else {Level.OK})
+    assert not [
+        item for item in found if "rootfs_size" not in item.what and "swap" not in item.what
+    ]
