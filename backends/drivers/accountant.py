@@ -139,10 +139,13 @@ class Accountant:
 
         Args:
             container_id: Which one.
-            paths: Control groups in one of which it will be.
+            paths: Control groups in one of which it will be; none when there is no need.
 
         """
         expected = tuple(paths)
+        if not expected:
+            yield
+            return
         self._submit(lambda: self._expected.update({container_id: expected}))
         try:
             yield

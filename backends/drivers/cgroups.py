@@ -148,11 +148,9 @@ def read_counts(group: Group) -> Counts:
 
 
 def read_processes(group: Group) -> list[int]:
-    """Return the ids of its processes, by the first hierarchy that has it."""
+    """Return the ids of its processes, as any one hierarchy has them."""
     for place in group.places.values():
-        text = _text(place / "cgroup.procs")
-        if text is not None:
-            return [int(word) for word in text.split()]
+        return [int(word) for word in (_text(place / "cgroup.procs") or "").split()]
     return []
 
 

@@ -136,6 +136,7 @@ class DockerDialect(Dialect):
     Args:
         http: The engine.
         runtime: OCI runtime, None for the engine's default.
+        network: Of containers whose spec names none.
         accountant: Whose groups containers are put into.
 
     """
@@ -143,10 +144,13 @@ class DockerDialect(Dialect):
     base = BASE
     grace_name = "t"
 
-    def __init__(self, http: EngineHttp, *, runtime: str | None, accountant: Accountant) -> None:
+    def __init__(
+        self, http: EngineHttp, *, runtime: str | None, network: str, accountant: Accountant
+    ) -> None:
         self.remove_query: Query = {"force": True, "v": True}
         self._http = http
         self._runtime = runtime
+        self._network = network
         self._accountant = accountant
         #: None until asked
         self._takes_group_paths: bool | None = None
@@ -215,11 +219,17 @@ class DockerDialect(Dialect):
 
     async def start(self, container_id: str, spec: ContainerSpec) -> None:
         """Start the program."""
-        paths = [place.format(container_id) for place in _GROUPS]
-        if own := self._accountant.own_path(container_id):
-            paths.insert(0, f"{own}/{container_id}")
-        with self._accountant.expecting(container_id, paths):
+        with self._accountant.expecting(container_id, self._watched(container_id, spec)):
             await self._http.call("POST", f"{BASE}/containers/{container_id}/start")
+
+    def _watched(self, container_id: str, spec: ContainerSpec) -> list[str]:
+        """Return the groups in which to look for a container before its program starts."""
+        own = self._accountant.own_path(container_id)
+        if own is None:
+            return [place.format(container_id) for place in _GROUPS]
+        # without a network, the totals of our group are all there is to know
+        is_alone = (spec.network or self._network) == "none"
+        return [] if is_alone else [f"{own}/{container_id}"]
 
     def attach(self, seen: Inspection) -> None:
         """Do nothing: the engine notices all by itself."""
@@ -248,7 +258,10 @@ class DockerDialect(Dialect):
 def build_driver(http: EngineHttp, settings: Settings, instance_id: str) -> EngineDriver:
     """Build a driver on an engine's endpoint."""
     accountant = make_accountant(settings, instance_id)
-    dialect = DockerDialect(http, runtime=settings.engine.runtime, accountant=accountant)
+    engine = settings.engine
+    dialect = DockerDialect(
+        http, runtime=engine.runtime, network=engine.network, accountant=accountant
+    )
     return EngineDriver(
         info=lambda: ask_info(http),
         images=Images(DockerImages(http), settings.runtime.max_parallel_pulls),
