@@ -7,7 +7,7 @@ from datetime import timedelta
 from prometheus_client import REGISTRY
 
 from abaco.config import Settings
-from abaco.domain.execution import ExecutionStatus
+from abaco.domain.execution import ExecutionStatus, IoDetail
 from agents.reaper import Reaper
 from backends.drivers.scripted import Act
 from tests.support.house import QUICK, a_house, an_engine
@@ -76,3 +76,27 @@ async def test_old_records_of_the_audit_log_are_forgotten_when_that_is_wished() 
     for days, left in ((30, ["29", "0"]), (365, ["31", "29", "0"]), (-1, ["400", "31", "29", "0"])):
         logs = QUICK.logs.model_copy(update={"audit_days": days})
         assert await _left(QUICK.model_copy(update={"logs": logs})) == left
+
+
+async def test_what_runs_used_is_added_up() -> None:
+    io = IoDetail(net_rx=5, net_tx=6, blk_read=7, blk_write=8)
+    known = Act(cpu_ns=2_500_000_000, io_detail=io, memory_peak_bytes=2**23)
+    before = [value("abaco_execution_cpu_seconds_total"), *_io_values()]
+    peaks = value("abaco_execution_memory_peak_bytes_count")
+    for act, expected in ((known, known), (Act(), Act())):
+        async with a_house(an_engine(act)) as house:
+            execution = await house.final(await house.post(await house.register()))
+            assert execution.outcome is not None
+            assert execution.outcome.cpu_ns == expected.cpu_ns
+            assert execution.outcome.io_bytes == expected.io_detail.net_rx
+            assert execution.outcome.io_detail == expected.io_detail
+            assert execution.outcome.memory_peak_bytes == expected.memory_peak_bytes
+    after = [value("abaco_execution_cpu_seconds_total"), *_io_values()]
+    assert [b - a for a, b in zip(before, after, strict=True)] == [2.5, 5, 6, 7, 8]
+    # what is not known is no small peak
+    assert value("abaco_execution_memory_peak_bytes_count") == peaks + 1
+
+
+def _io_values() -> list[float]:
+    kinds = ("net_rx", "net_tx", "blk_read", "blk_write")
+    return [value("abaco_execution_io_bytes_total", kind=kind) for kind in kinds]

@@ -88,6 +88,20 @@ class TestSendAndWait:
         assert result.stdout == "hello\n"
         assert "execution e1: COMPLETE, exit code 0, 1 s" in result.stderr
 
+    def test_what_it_used_is_told_where_it_is_known(self, stub, run):
+        accept(stub)
+        end(stub, runtime_ms=1_234, cpu=560_000_000, memory_peak=7 * 1024**2)
+        told = run("send", "a1", "hi", "--wait").stderr
+        assert "exit code 0, 1.23 s, 0.56 s of CPU, 7 MiB of memory" in told
+
+    def test_what_nobody_knows_is_not_told(self, stub, run):
+        accept(stub)
+        end(stub, runtime_ms=50, cpu=0, memory_peak=0)
+        told = run("send", "a1", "hi", "--wait").stderr
+        assert "exit code 0, 0.05 s" in told
+        assert "CPU" not in told
+        assert "memory" not in told
+
     def test_a_log_without_a_last_newline_gets_one(self, stub, run):
         accept(stub)
         end(stub, log="hello")
