@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from abaco import actors
 from tests.support.engines import ENGINES, running_engine, why_not
 from tests.support.memory import Memory
 from tests.support.server import Server, a_server
@@ -35,6 +36,12 @@ with open("/_abaco_binary_data", "rb") as message:
     while piece := message.read(1 << 20):
         digest.update(piece)
 print(digest.hexdigest())
+"""
+
+#: the SDK's own reader, which returns the whole message
+READ_WITH_SDK = f"""{Path(actors.__file__).read_text()}
+import hashlib
+print(hashlib.sha256(get_binary_message()).hexdigest())
 """
 
 SEND = """
@@ -58,10 +65,10 @@ def told(memory: Memory, what: str) -> Iterator[None]:
     print(f"{what}: server's memory {before_mb:.0f} MB, grew by {memory.grown_mb:.1f} MB at most")
 
 
-def large_message(server: Server, memory: Memory, megabytes: int) -> None:
+def large_message(server: Server, memory: Memory, megabytes: int, script: str = READ) -> None:
     """Post a large message, and let a container read it."""
     block = random.randbytes(1 << 20)
-    actor = server.register(PYTHON, default_environment={"SCRIPT": READ})
+    actor = server.register(PYTHON, default_environment={"SCRIPT": script})
     server.ready(actor)
     digest = hashlib.sha256()
     with tempfile.TemporaryFile() as file:
@@ -120,6 +127,8 @@ def main() -> None:
             memory = Memory(server.pid)
             large_message(server, memory, 5)  # brings in what is imported late
             large_message(server, memory, options.megabytes)
+            print("the same with get_binary_message of the SDK")
+            large_message(server, memory, options.megabytes, READ_WITH_SDK)
             many_results(server, memory, options.results)
 
 
