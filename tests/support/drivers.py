@@ -27,7 +27,7 @@ from tests.support.records import new_id
 def settings(**engine: Any) -> Settings:
     """Settings for a private engine, which has no network."""
     # groups of containers that tests leave must not be those of another run of tests
-    groups = f"/abaco-test-{os.getpid()}"
+    groups = f"/abaco-groups-{os.getpid()}"
     fields = {"network": "none", "call_timeout_s": 30, "cgroup_parent": groups} | engine
     return Settings.model_validate({"engine": fields})
 

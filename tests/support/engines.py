@@ -276,7 +276,7 @@ class PrivateDocker(Engine):
         if parent:
             # the driver removes the group above a container's own; here the driver may be gone
             for hierarchy in Path("/sys/fs/cgroup").iterdir():
-                for group in (parent, str(Path(parent).parent)):
+                for group in (parent, *map(str, list(Path(parent).parents)[:-1])):
                     with contextlib.suppress(OSError):
                         (hierarchy / group.lstrip("/")).rmdir()
 
