@@ -287,7 +287,7 @@ import asyncio, json, resource, sys
 from pathlib import Path
 from abaco.errors import StoreUnavailableError
 from tests.support.records import SteppedClock, a_message, an_actor, an_execution
-from tests.support.stores import check_conservation, opened
+from tests.support.stores import check_conservation, enqueue, opened
 
 async def main(directory):
     accepted, refused = [], []
