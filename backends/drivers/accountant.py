@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -238,16 +239,16 @@ class Accountant:
                     if key.data is None:
                         os.eventfd_read(self._wake)
                     else:
-                        self._close(key.data)
+                        _attempt(partial(self._close, key.data))
                 if self._is_legacy:
-                    self._sample()
+                    _attempt(self._sample)
                 while self._tasks:
                     self._tasks.popleft()()
-                self._look_out()
+                _attempt(self._look_out)
 
     def _leave(self) -> None:
         for book in self._books.values():
-            self._close(book)
+            _attempt(partial(self._close, book))
         self._books.clear()
         if self._parent is not None:
             self._own.remove_all()
@@ -295,19 +296,21 @@ class Accountant:
         if book.is_closed:
             return
         book.is_closed = True
-        book.counts = read_counts(book.group)
-        book.traffic = read_traffic(book.net)
         self._selector.unregister(book.pidfd)
         os.close(book.pidfd)
-        if book.net >= 0:
-            os.close(book.net)
+        try:
+            book.counts = read_counts(book.group)
+            book.traffic = read_traffic(book.net)
+        finally:
+            if book.net >= 0:
+                os.close(book.net)
 
     def _settle(self, container_id: str, name: str | None) -> tuple[Used, bool]:
         has_group = name is not None and self._own.exists(name)
         if container_id in self._closed:
             return self._closed[container_id], has_group
         book = self._books.pop(container_id, None) or _Book(Group({}), -1, -1, is_closed=True)
-        self._close(book)
+        _attempt(partial(self._close, book))
         own = self._own.read(name) if name is not None else Counts()
         used = sum_up(book.counts, own, book.traffic)
         if self._is_legacy:
@@ -320,7 +323,7 @@ class Accountant:
     def _forget(self, container_id: str, name: str | None) -> None:
         self._closed.pop(container_id, None)
         if (book := self._books.pop(container_id, None)) is not None:
-            self._close(book)
+            _attempt(partial(self._close, book))
         if name is not None:
             self._own.remove([name])
 
@@ -346,7 +349,19 @@ class Accountant:
 def _complain(answer: Future[Any]) -> None:
     """Write down what went wrong: of some work nobody waits for the end."""
     if (error := answer.exception()) is not None:
-        log.error("accounting of a container failed: %r", error)
+        _log_fault(error)
+
+
+def _attempt(work: Callable[[], None]) -> None:
+    """Do what nobody asked for; the thread outlives it, because every book waits for the thread."""
+    try:
+        work()
+    except Exception as error:  # noqa: BLE001 - a number less, and not an execution
+        _log_fault(error)
+
+
+def _log_fault(error: BaseException) -> None:
+    log.error("accounting of a container failed: %r", error)
 
 
 def make_accountant(settings: Settings, instance_id: str | None) -> Accountant:

@@ -199,6 +199,33 @@ async def test_failure_on_the_thread_reaches_who_asked_and_ends_nothing(
     assert await books.settle("c") == Used()
 
 
+@pytest.mark.parametrize("name", ["read_counts", "read_traffic", "read_processes"])
+async def test_failure_nobody_asked_for_costs_numbers_and_not_the_thread(
+    books: Accountant,
+    jail: Jail,
+    container_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("odd text in a file of the kernel")
+
+    path = f"{PARENT}/one/abaco_x_1/{container_id}"
+    with caplog.at_level(logging.ERROR):
+        process = jail.spawn("import time; time.sleep(0.5)")
+        with books.expecting(container_id, [path]):
+            await asyncio.sleep(0.2)
+            monkeypatch.setattr(module, name, fail)
+            with books.expecting("another", [path]):
+                await ended(process)
+        async with asyncio.timeout(5):
+            assert (await books.settle(container_id)).oom_kills == 0
+            assert await books.settle("another") == Used()
+    assert "odd text" in caplog.text
+    caplog.clear()
+
+
 async def test_closed_books_are_not_kept_for_ever(
     books: Accountant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
