@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from abaco.config import EngineSettings, Settings
+from abaco.config import Settings
+from abaco.domain.limits import NO_NETWORK
 from abaco.errors import ImageMissingError, StartFailedError
 from abaco.ports.clock import Clock
 from abaco.ports.driver import (
@@ -24,12 +25,12 @@ from abaco.ports.driver import (
     Running,
     Slot,
 )
+from abaco.settings.extra_hosts import HOST_GATEWAY
 from backends.drivers.confinement import Confinement
 from backends.drivers.containers import Containers, Plan
 from backends.drivers.engine_wire import EngineReplyError
 from backends.drivers.images import Images
 from backends.drivers.labels import INSTANCE, container_name, make_labels, read_labels
-from backends.drivers.podman_hosts import HOST_GATEWAY
 from backends.drivers.running import EngineRunning
 from backends.drivers.state import Inspection, is_running
 
@@ -79,15 +80,20 @@ class EngineOptions:
             log_bytes=max(MIN_LOG_BYTES, LOG_FACTOR * settings.web.max_log_length),
             max_creates=settings.engine.max_creates,
             call_timeout_s=settings.engine.call_timeout_s,
-            extra_hosts=_extra_hosts(settings.engine),
+            extra_hosts=settings.engine.extra_hosts,
         )
 
 
-def _extra_hosts(engine: EngineSettings) -> tuple[str, ...]:
-    """Return the names; in the network of the host, the host is reached by its own loopback."""
-    if engine.network != "host":
-        return engine.extra_hosts
-    return tuple(item.replace(f":{HOST_GATEWAY}", ":127.0.0.1") for item in engine.extra_hosts)
+def hosts_in(network: str, items: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names that can be told in a network.
+
+    In that of the host, the host is reached by its own loopback; without a network, not at all.
+    """
+    if network == "host":
+        return tuple(item.replace(f":{HOST_GATEWAY}", ":127.0.0.1") for item in items)
+    if network == NO_NETWORK:
+        return tuple(item for item in items if not item.endswith(f":{HOST_GATEWAY}"))
+    return items
 
 
 class EngineDriver(Driver):
@@ -166,16 +172,17 @@ class EngineDriver(Driver):
 
     async def dispatch(self, slot: Slot, context: Context) -> Running:
         """Create and start the container, named after the execution and its attempt."""
+        network = slot.spec.network or self._options.network
         plan = Plan(
             name=container_name(context),
             spec=slot.spec,
             environment=context.environment,
             binds=(*slot.spec.binds, *context.binds),
             labels=make_labels(self._instance_id, slot.spec, context),
-            network=slot.spec.network or self._options.network,
+            network=network,
             confinement=self._options.confinement,
             log_bytes=self._options.log_bytes,
-            extra_hosts=self._options.extra_hosts,
+            extra_hosts=hosts_in(network, self._options.extra_hosts),
         )
         async with self._creates:
             try:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from abaco.settings.extra_hosts import HOST_GATEWAY
 from backends.drivers.engine_http import EngineHttp
 
-HOST_GATEWAY = "host-gateway"
-
 #: networks without a bridge; what stands for the host there, newer releases know
-_UNBRIDGED = ("host", "none", "private", "slirp4netns", "pasta")
+_UNBRIDGED = ("private", "slirp4netns", "pasta")
 #: what mode bridge means
 _DEFAULT = "podman"
 

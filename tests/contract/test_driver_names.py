@@ -28,15 +28,28 @@ async def test_containers_know_them_in_every_network(lab: Lab) -> None:
     assert end.exit_code == 0
 
 
-@pytest.mark.parametrize("network", ["host", "bridge"])
-async def test_this_host_has_an_address(engine: Engine, network: str) -> None:
-    chosen = settings(extra_hosts="server:host-gateway,two:192.0.2.7", network=network)
+@pytest.fixture
+async def other_lab(engine: Engine) -> AsyncIterator[Lab]:
+    chosen = settings(extra_hosts="server:host-gateway,two:192.0.2.7", network="none")
     driver = engine.driver(chosen, "mine")
-    try:
-        for _ in range(2):
-            output, _ = await Lab(driver).run("sed -n 's/[[:space:]]server$//p' /etc/hosts")
-            address = ipaddress.ip_address(output.decode().strip())
-            assert address.is_loopback == (network == "host")
-            assert str(address) != "192.0.2.7"
-    finally:
-        await driver.close()
+    yield Lab(driver)
+    await driver.close()
+
+
+@pytest.mark.parametrize("network", ["host", "bridge"])
+async def test_this_host_has_an_address_in_the_containers_own_network(
+    other_lab: Lab, network: str
+) -> None:
+    for _ in range(2):
+        output, _ = await other_lab.run(
+            "sed -n 's/[[:space:]]server$//p' /etc/hosts", network=network
+        )
+        address = ipaddress.ip_address(output.decode().strip())
+        assert address.is_loopback == (network == "host")
+        assert str(address) != "192.0.2.7"
+
+
+async def test_it_has_none_without_a_network(other_lab: Lab) -> None:
+    output, end = await other_lab.run("cat /etc/hosts || true")
+    assert b"server" not in output
+    assert end.exit_code == 0

@@ -69,7 +69,7 @@ async def test_it_is_that_of_the_networks_bridge(
         assert len(asked.names) == 1
 
 
-@pytest.mark.parametrize("network", ["host", "none", "private", "slirp4netns", "pasta"])
+@pytest.mark.parametrize("network", ["private", "slirp4netns", "pasta"])
 async def test_networks_without_a_bridge_are_left_to_the_engine(
     tmp_path: Path, network: str
 ) -> None:
