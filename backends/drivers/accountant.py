@@ -35,6 +35,7 @@ from backends.drivers.cgroups import (
     group_at,
     group_of,
     is_first,
+    kernel_text,
     read_counts,
     read_mounts,
     read_processes,
@@ -230,7 +231,7 @@ class Accountant:
         return answer
 
     def _run(self) -> None:
-        self._mounts = read_mounts(Path("/proc/self/mountinfo").read_text())
+        self._mounts = read_mounts(kernel_text(Path("/proc/self/mountinfo")))
         self._own = OwnGroups(self._parent or "", self._mounts)
         with selectors.DefaultSelector() as self._selector:
             self._selector.register(self._wake, selectors.EVENT_READ)
@@ -277,7 +278,7 @@ class Accountant:
         except OSError:  # it has ended, or is not on this host
             return False
         try:
-            membership = Path(f"/proc/{pid}/cgroup").read_text()
+            membership = kernel_text(Path(f"/proc/{pid}/cgroup"))
         except OSError:
             membership = ""
         # an engine in another pid namespace means another process by this number

@@ -6,6 +6,7 @@ not to be had is None. Source: the kernel's admin-guide, cgroup-v1/ and cgroup-v
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,10 +39,24 @@ class Mount:
         return self.point / inside.lstrip("/")
 
 
+def kernel_text(path: Path) -> str:
+    """Return a file of the kernel's; names in it may be any bytes, whoever chose them.
+
+    Only a newline ends a line of it: other characters that end lines may be part of names.
+
+    Raises:
+        OSError: It is gone, or this kernel has no such file.
+
+    """
+    return os.fsdecode(path.read_bytes())
+
+
 def read_mounts(mountinfo: str) -> tuple[Mount, ...]:
     """Find the hierarchies in the text of ``/proc/self/mountinfo``."""
     found = []
-    for line in mountinfo.splitlines():
+    for line in mountinfo.strip("\n").split("\n"):
+        if not line:
+            continue
         left, _, right = line.partition(" - ")
         kind, _, options = right.split(" ", 2)
         if kind not in ("cgroup", "cgroup2"):
@@ -156,7 +171,7 @@ def read_processes(group: Group) -> list[int]:
 
 def is_first(pid: int) -> bool:
     """Tell whether a process is the first one of a pid namespace below ours."""
-    for line in (_text(Path(f"/proc/{pid}/status")) or "").splitlines():
+    for line in (_text(Path(f"/proc/{pid}/status")) or "").split("\n"):
         name, _, value = line.partition(":")
         if name == "NSpid":
             ids = value.split()
@@ -166,7 +181,7 @@ def is_first(pid: int) -> bool:
 
 def _text(path: Path) -> str | None:
     try:
-        return path.read_text()
+        return kernel_text(path)
     except OSError:  # the group is gone, or this kernel has no such file
         return None
 

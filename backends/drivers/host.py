@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from backends.drivers.cgroups import kernel_text
+
 #: Source: linux/capability.h
 _CAP_SYS_RESOURCE = 24
 
@@ -101,7 +103,7 @@ def look() -> Host:
 
 def _read(path: str) -> str:
     try:
-        return Path(path).read_text()
+        return kernel_text(Path(path))
     except OSError:
         # a host without this file is a host about which nothing is known here
         return ""
@@ -113,7 +115,7 @@ def _finite(limit: int) -> int:
 
 def has_capability(status: str, number: int) -> bool:
     """Tell from the text of ``/proc/<pid>/status`` whether a capability is effective."""
-    for line in status.splitlines():
+    for line in status.split("\n"):
         name, _, value = line.partition(":")
         if name == "CapEff":
             return bool(int(value, 16) >> number & 1)
@@ -122,7 +124,7 @@ def has_capability(status: str, number: int) -> bool:
 
 def cgroup_layout(mountinfo: str) -> CgroupLayout:
     """Tell from the text of ``/proc/self/mountinfo`` which hierarchies there are."""
-    kinds = {line.partition(" - ")[2].split(" ")[0] for line in mountinfo.splitlines()}
+    kinds = {line.partition(" - ")[2].split(" ")[0] for line in mountinfo.split("\n")}
     if "cgroup" in kinds:
         return CgroupLayout.HYBRID if "cgroup2" in kinds else CgroupLayout.V1
     return CgroupLayout.V2 if "cgroup2" in kinds else CgroupLayout.NONE

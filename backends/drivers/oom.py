@@ -13,7 +13,7 @@ import logging
 import os
 from pathlib import Path
 
-from backends.drivers.cgroups import group_of, read_mounts
+from backends.drivers.cgroups import group_of, kernel_text, read_mounts
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def watch_memory(pid: int) -> MemoryWatch | None:
     """Watch the memory cgroup of a process of this host; None where that is not possible."""
     try:
         cgroup = memory_cgroup(
-            Path(f"/proc/{pid}/cgroup").read_text(), Path("/proc/self/mountinfo").read_text()
+            kernel_text(Path(f"/proc/{pid}/cgroup")), kernel_text(Path("/proc/self/mountinfo"))
         )
         return MemoryWatch(cgroup) if cgroup is not None else None
     except OSError as error:

@@ -16,7 +16,7 @@ from pathlib import Path
 from abaco.config import Settings
 from abaco.ports.driver import EngineInfo
 from backends.drivers import docker
-from backends.drivers.cgroups import Mount, read_mounts
+from backends.drivers.cgroups import Mount, kernel_text, read_mounts
 from backends.drivers.engine_http import EngineHttp
 from backends.drivers.host import HostFinding, Level
 from backends.drivers.own_groups import OwnGroups
@@ -76,7 +76,7 @@ async def look_at_statistics(settings: Settings, info: EngineInfo) -> Sight:
 
 
 def _mounts() -> tuple[Mount, ...]:
-    return read_mounts(Path("/proc/self/mountinfo").read_text())
+    return read_mounts(kernel_text(Path("/proc/self/mountinfo")))
 
 
 def _controllers(mount: Mount) -> list[str]:

@@ -15,7 +15,7 @@ import pytest
 
 from backends.drivers import accountant as module
 from backends.drivers.accountant import Accountant, make_accountant
-from backends.drivers.cgroups import read_mounts
+from backends.drivers.cgroups import kernel_text, read_mounts
 from backends.drivers.used import Used
 from tests.support.drivers import settings
 from tests.support.loads import groups_below
@@ -26,7 +26,7 @@ PARENT = f"/abaco-test-books-{os.getpid()}"
 
 
 def mounts() -> list[Path]:
-    found = read_mounts(Path("/proc/self/mountinfo").read_text())
+    found = read_mounts(kernel_text(Path("/proc/self/mountinfo")))
     # a new group of cpuset takes no process before it is told more
     return [mount.point for mount in found if "cpuset" not in mount.controllers]
 
@@ -224,6 +224,25 @@ async def test_failure_nobody_asked_for_costs_numbers_and_not_the_thread(
             assert await books.settle("another") == Used()
     assert "odd text" in caplog.text
     caplog.clear()
+
+
+@pytest.fixture
+def odd_mount(tmp_path: Path) -> Iterator[None]:
+    """A disk at a place with a name as users choose them."""
+    place = os.fsencode(tmp_path) + b"/\xff\x0c\xc2\x85"
+    Path(os.fsdecode(place)).mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", place], check=False).returncode:
+        pytest.skip("nothing can be mounted here")
+    yield
+    subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.usefixtures("odd_mount")
+async def test_mounts_may_have_any_name(books: Accountant, jail: Jail, container_id: str) -> None:
+    await ended(jail.spawn(BURN))
+    books.name(container_id, "abaco_x_1")
+    async with asyncio.timeout(10):
+        assert (await books.settle(container_id)).cpu_ns > 180_000_000
 
 
 async def test_closed_books_are_not_kept_for_ever(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,8 +18,12 @@ from backends.drivers.cgroups import (
     read_mounts,
     read_processes,
 )
+from backends.drivers.host import cgroup_layout
 from backends.drivers.traffic import Traffic, open_traffic, parse_traffic, read_traffic
 from backends.drivers.used import Used, sum_up
+
+#: Source: prctl(2)
+_PR_SET_NAME, _PR_GET_NAME = 15, 16
 
 OLD = (
     "23 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
@@ -34,6 +40,24 @@ def write(directory: Path, **files: str) -> Path:
     for name, text in files.items():
         (directory / name.replace("__", ".")).write_text(text)
     return directory
+
+
+def test_odd_names_of_mounts_hide_nothing() -> None:
+    odd = "24 1 0:5 / /home/jane/\udcff\x0c\x85\u2028 rw - fuse fuse rw\n"
+    assert read_mounts(odd + HYBRID + odd) == read_mounts(HYBRID)
+    assert cgroup_layout(odd + HYBRID) == cgroup_layout(HYBRID)
+
+
+@pytest.mark.parametrize("name", [b"\xff\xfe", b"\x0cNSpid:\t9\t1\x0c"])
+def test_name_of_a_process_does_not_make_it_the_first(name: bytes) -> None:
+    libc = ctypes.CDLL(None)
+    held = ctypes.create_string_buffer(16)
+    assert libc.prctl(_PR_GET_NAME, held) == 0
+    assert libc.prctl(_PR_SET_NAME, name) == 0
+    try:
+        assert not is_first(threading.get_native_id())
+    finally:
+        libc.prctl(_PR_SET_NAME, held)
 
 
 class TestPlaces:
