@@ -35,8 +35,12 @@ class Evictor:
         self._budget_bytes = kit.settings.engine.image_budget_bytes
 
     async def run(self) -> None:
-        """Look after each pull, whenever an image may have become free, and now and then."""
+        """Look after each pull, whenever an image may have become free, and now and then.
+
+        Without a budget now and then only: nothing would come of it.
+        """
         changed = self._kit.images.changed
+        least_s = INTERVAL_S if self._budget_bytes is None else PAUSE_S
         while True:
             await self._kit.engine.wait_until_up()
             changed.clear()
@@ -44,7 +48,7 @@ class Evictor:
                 await self.round()
             except BackendError as error:
                 _log.warning("images are not looked after, will try again: %s", error)
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(least_s)
             with suppress(TimeoutError):
                 async with asyncio.timeout(INTERVAL_S):
                     await changed.wait()

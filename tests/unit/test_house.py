@@ -2,19 +2,28 @@
 
 import ast
 import configparser
+import functools
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from abaco.config_text import section_classes
 from abaco.legacy_keys import MEANINGLESS, NOT_YET, RENAMED, RENAMED_ENVIRONMENT
+from abaco.settings import RegistrySettings
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("abaco", "backends", "handlers", "agents")
 SAMPLES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("samples/*/"))
 LONGEST_MODULE = 600
 LONGEST_FUNCTION = 60
+#: every key of abaco.conf, and the words by which it is read
+SETTINGS = [
+    pytest.param({key, *(form for form, base in cls.tenant_forms.items() if base == key)}, id=key)
+    for cls in (*section_classes().values(), RegistrySettings)
+    for key in cls.model_fields
+]
 
 
 def modules(*folders):
@@ -28,6 +37,16 @@ def line_count(paths):
 def test_there_are_at_least_as_many_test_lines_as_source_lines():
     source, tests = line_count(modules(*ROOMS)), line_count(modules("tests"))
     assert tests >= source, f"{tests} lines of tests for {source} lines of source"
+
+
+@functools.cache
+def core_code():
+    return "\n".join(path.read_text(encoding="utf-8") for path in modules(*ROOMS))
+
+
+@pytest.mark.parametrize("words", SETTINGS)
+def test_every_setting_is_read(words):
+    assert re.search(rf"\.({'|'.join(words)})\b|\"({'|'.join(words)})\"", core_code())
 
 
 @pytest.mark.parametrize("room", [*ROOMS, "tests", "scripts"])

@@ -73,6 +73,19 @@ async def test_without_a_budget_everything_stays() -> None:
         assert REGISTRY.get_sample_value("abaco_image_bytes") == 1
 
 
+@pytest.mark.parametrize(("budget", "is_looked_at"), [("0", False), ("9", True)])
+async def test_a_worker_that_leaves_costs_no_look_without_a_budget(
+    budget: str, is_looked_at: bool
+) -> None:
+    async with a_house(None, with_budget(budget)) as house:
+        await house.final(await house.post(await house.register(image="one")))
+        await asyncio.sleep(0.05)
+        house.engine.calls.clear()
+        house.crew.kit.images.changed.set()
+        await asyncio.sleep(0.1)
+        assert (("list_images", "") in house.engine.calls) is is_looked_at
+
+
 async def test_what_was_here_before_is_not_ours_to_remove() -> None:
     async with a_house(None, with_budget("1")) as house:
         await pulled(house, "theirs", is_ours=False)
