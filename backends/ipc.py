@@ -264,11 +264,13 @@ def _make(directory: Path, delivery: Delivery | None, left: Path | None) -> Open
 
 def _make_directory(directory: Path) -> None:
     for _ in range(_MAKE_TRIES):
-        # the worker's directory may be removed, being empty, before ours is in it
+        # The worker's directory may be removed, being empty, before ours is in it. It is closed
+        # whatever is above it: ours may be open to any user, who must not come so far.
         with suppress(FileNotFoundError):
-            directory.mkdir(mode=0o700, parents=True)
+            directory.parent.mkdir(mode=0o700, exist_ok=True)
+            directory.mkdir(mode=0o700)
             return
-    directory.mkdir(mode=0o700, parents=True)
+    directory.mkdir(mode=0o700)
 
 
 def _make_socket(directory: Path) -> socket.socket:

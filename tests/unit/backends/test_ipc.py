@@ -145,6 +145,18 @@ async def test_anybody_may_send_and_nobody_else_may_look(host: IpcHost, tmp_path
     await ipc.close()
 
 
+async def test_nobody_else_comes_to_what_containers_leave(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o755)  # as the top of a file system of its own is
+    async with open_ipc(tmp_path / "ipc", shared) as host:
+        ipc = await host.open(PLACE, max_result_bytes=LIMIT, delivery=None, takes_files=True)
+        assert stat.S_IMODE((shared / PLACE.worker / PLACE.attempt).stat().st_mode) == 0o777
+        assert stat.S_IMODE((shared / PLACE.worker).stat().st_mode) == 0o700
+        await ipc.close()
+    assert list(shared.iterdir()) == []
+
+
 async def test_the_path_may_be_longer_than_an_address(tmp_path: Path) -> None:
     deep = tmp_path.joinpath(*["directory-with-a-name"] * 10)
     async with open_ipc(deep) as host:
