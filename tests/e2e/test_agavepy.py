@@ -15,7 +15,7 @@ import pytest
 from tests.support.agave_image import CERTIFI, CONFIG, IMAGE, agave_tar
 from tests.support.engines import Engine
 from tests.support.images import PYTHON_ACTOR
-from tests.support.server import free_port
+from tests.support.server import free_port, running
 from tests.support.serving import settings_for
 from tests.support.tls_server import TlsServer
 
@@ -50,14 +50,9 @@ def site(
     with_image(engine)
     server = TlsServer(tmp_path, settings_for(engine))
     server.also(**{"workers.global_mounts": f"{server.pair.ca}:{CERTIFI}:ro"})
-    try:
-        server.start()
+    with running(server):
         server.log_in("jane")
         yield server
-    finally:
-        if server.is_running:
-            server.stop()
-        sys.stderr.write(server.log()[-10000:])
 
 
 def register(site: TlsServer, script: str, **fields: Any) -> str:
@@ -302,11 +297,6 @@ url = os.environ["_abaco_api_server"] + "/actors/" + context.actor_id
 bearer = {"Authorization": "Bearer " + os.environ["_abaco_access_token"]}
 give(requests.get(url, headers=bearer).json()["result"]["owner"])
 """
-    try:
-        server.start()
+    with running(server):
         server.log_in("jane", at=f"https://{server.name}:{port}")
         assert run(server, script) == ["jane"]
-    finally:
-        if server.is_running:
-            server.stop()
-        sys.stderr.write(server.log()[-5000:])

@@ -6,7 +6,6 @@ import ast
 import json
 import os
 import re
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +15,7 @@ from tests.e2e.test_run_tokens import Gate
 from tests.http.site import PUBLIC_KEY, make_token
 from tests.support.engines import ENGINE_PARAMS, EnginePool
 from tests.support.images import INHERITED
+from tests.support.server import running
 from tests.support.serving import settings_for
 
 IMAGE = "abaco_test_inherit"
@@ -77,13 +77,8 @@ def gate(
             "runtime.json_variables": "true",
         }
         server = Gate(tmp_path_factory.mktemp("environment"), settings)
-        try:
-            server.start()
+        with running(server):
             yield server
-        finally:
-            if server.is_running:
-                server.stop()
-            sys.stderr.write(server.log()[-10000:])
 
 
 @pytest.fixture(scope="module")

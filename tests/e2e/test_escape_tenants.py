@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from tests.e2e.test_run_tokens import Gate
 from tests.http.site import PUBLIC_KEY, make_token
 from tests.support.engines import ENGINE_PARAMS, EnginePool
 from tests.support.receiver import a_receiver
+from tests.support.server import running
 from tests.support.serving import settings_for
 
 SHELL = "abaco_test_shell"
@@ -54,13 +54,8 @@ def site(
             "runtime.max_start_failures": "1",
         }
         server = Site(directory, settings)
-        try:
-            server.start()
+        with running(server):
             yield server
-        finally:
-            if server.is_running:
-                server.stop()
-            sys.stderr.write(server.log()[-10000:])
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from tests.e2e.test_run_tokens import LEAK, SHELL, Gate
 from tests.http.site import PUBLIC_KEY
 from tests.support.authority import INITIAL_TOKEN, Authority, an_authority
 from tests.support.engines import Engine
+from tests.support.server import running
 from tests.support.serving import settings_for
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:authlib")
@@ -44,13 +44,8 @@ def gate(engine: Engine, tmp_path: Path, authority: Authority) -> Iterator[Gate]
     }
     server = Gate(tmp_path, settings)
     server.program = "tests.support.hurried"
-    try:
-        server.start()
+    with running(server):
         yield server
-    finally:
-        if server.is_running:
-            server.stop()
-        sys.stderr.write(server.log()[-10000:])
 
 
 def given(gate: Gate, actor: str) -> str:

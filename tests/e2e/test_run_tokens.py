@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 
 from tests.http.site import PUBLIC_KEY, make_token
 from tests.support.engines import Engine
-from tests.support.server import Server
+from tests.support.server import Server, running
 from tests.support.serving import settings_for
 
 SHELL = "abaco_test_shell"
@@ -55,13 +54,8 @@ def gate(engine: Engine, tmp_path: Path) -> Iterator[Gate]:
         "web.user_role": "Internal/everyone",
     }
     server = Gate(tmp_path, settings)
-    try:
-        server.start()
+    with running(server):
         yield server
-    finally:
-        if server.is_running:
-            server.stop()
-        sys.stderr.write(server.log()[-10000:])
 
 
 def test_a_container_acts_as_its_owner_while_it_runs(gate: Gate) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.e2e.test_run_tokens import LEAK, SHELL, Gate
 from tests.http.site import PUBLIC_KEY, make_token
 from tests.support.engines import Engine
+from tests.support.server import running
 from tests.support.serving import settings_for
 
 
@@ -34,26 +34,16 @@ def settings(engine: Engine) -> dict[str, str]:
 @pytest.fixture
 def gate(settings: dict[str, str], tmp_path: Path) -> Iterator[Gate]:
     server = Gate(tmp_path, settings)
-    try:
-        server.start()
+    with running(server):
         yield server
-    finally:
-        if server.is_running:
-            server.stop()
-        sys.stderr.write(server.log()[-10000:])
 
 
 @pytest.fixture
 def narrow(settings: dict[str, str], tmp_path: Path) -> Iterator[Gate]:
     """A server whose tokens are for their own actor alone."""
     server = Gate(tmp_path, settings | {"runtime.token_scope": "actor"})
-    try:
-        server.start()
+    with running(server):
         yield server
-    finally:
-        if server.is_running:
-            server.stop()
-        sys.stderr.write(server.log()[-10000:])
 
 
 def status(gate: Gate, token: str, path: str = "/actors", method: str = "GET") -> int:

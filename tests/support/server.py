@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import urllib3
 
@@ -216,16 +216,23 @@ class Server:
         return str(self.call("GET", f"/actors/{actor}/executions/{execution}/logs")["logs"])
 
 
+S = TypeVar("S", bound=Server)
+
+
 @contextmanager
-def a_server(directory: Path, settings: dict[str, str], config: str = "") -> Iterator[Server]:
-    """Run a server for the length of a test; print its log when the test fails."""
-    server = Server(directory, settings, config)
+def running(server: S) -> Iterator[S]:
+    """Run a server for the length of a test; its log is shown when the test fails."""
     try:
         server.start()
         yield server
-    except BaseException:
-        sys.stderr.write(f"--- log of the server ---\n{server.log()[-20000:]}\n")
-        raise
     finally:
         if server.is_running:
             server.stop()
+        sys.stderr.write(f"--- log of the server ---\n{server.log()[-20000:]}\n")
+
+
+@contextmanager
+def a_server(directory: Path, settings: dict[str, str], config: str = "") -> Iterator[Server]:
+    """Make a server and run it for the length of a test."""
+    with running(Server(directory, settings, config)) as server:
+        yield server
