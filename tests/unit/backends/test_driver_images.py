@@ -63,10 +63,12 @@ class RefusingApi(ImageApi):
         self.removed.append(name)
 
 
-async def pull(api: ImageApi, who: Credentials | None) -> ImageInfo:
+async def pull(
+    api: ImageApi, who: Credentials | None, policy: PullPolicy = PullPolicy.CHECK
+) -> ImageInfo:
     return await Images(api, 1).ensure(
         "host.example/x:1",
-        PullPolicy.CHECK,
+        policy,
         timeout_s=5,
         credentials=who,
         progress=lambda line: None,
@@ -91,6 +93,13 @@ async def test_an_error_that_repeats_the_password_is_blanked_out(error: Exceptio
 async def test_without_an_account_errors_are_as_they_are() -> None:
     with pytest.raises(ImageMissingError, match="unauthorized"):
         await pull(RefusingApi(PullError("unauthorized")), None)
+
+
+async def test_what_is_here_is_kept_from_whom_the_registry_refuses() -> None:
+    api = RefusingApi(PullError("unauthorized"), tags=("host.example/x:1",))
+    assert not (await pull(api, None, PullPolicy.ALWAYS)).is_pulled
+    with pytest.raises(ImageMissingError, match="unauthorized"):
+        await pull(api, None, PullPolicy.CHECK)
 
 
 async def test_the_account_goes_into_a_header() -> None:
