@@ -134,6 +134,17 @@ class BoundedServer(HTTPServer):
         """Listen on these; the server takes them over."""
         super().add_sockets([SparingSocket(each, self._refusals) for each in sockets])
 
+    def _handle_connection(self, connection: socket.socket, address: Any) -> None:
+        """Begin with a connection; who has hung up before that is no error of ours.
+
+        With TLS Tornado lets such an end through to the loop, which logs it with all calls.
+        """
+        try:
+            super()._handle_connection(connection, address)
+        except OSError as error:
+            connection.close()
+            self._refusals.add(f"a connection ended before it began ({error.strerror or error})")
+
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
         """Serve a new connection, or close it."""
         if self._open_count >= self._max_connections:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
@@ -191,6 +193,25 @@ def test_a_client_that_never_shakes_hands_is_let_go(
         assert hasty.run(hasty.raw(b"\x16\x03\x01\x02\x00", wait_s=5)) == b""
     finally:
         hasty.close()
+
+
+def test_connections_reset_before_they_are_accepted_are_no_errors(
+    site: TlsSite, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def hang_up() -> bytes:
+        for _ in range(20):  # all while the loop is busy: with this
+            with socket.create_connection(("127.0.0.1", site.port)) as knocking:
+                knocking.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                knocking.sendall(b"\x16\x03\x01\x02\x00")
+        reader, writer = await site.connection()
+        head = await site.ask(reader, writer)
+        writer.close()
+        return head
+
+    with caplog.at_level(logging.WARNING):
+        assert site.run(hang_up()).startswith(b"HTTP/1.1 200")
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "ended before it began" in caplog.text
 
 
 def test_connections_that_fail_are_counted_out(
