@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from abaco.config import Settings
+from abaco.errors import AbacoError
 
 
 class Level(StrEnum):
@@ -25,6 +26,11 @@ class Finding:
     level: Level
     what: str
     remedy: str = ""
+
+
+def failed(check: str, error: AbacoError, remedy: str) -> Finding:
+    """Say that something cannot work."""
+    return Finding(check=check, level=Level.ERROR, what=error.message, remedy=remedy)
 
 
 Check = Callable[[Settings], Iterator[Finding]]

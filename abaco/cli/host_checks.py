@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
-from abaco.cli.findings import Finding, Level
+from abaco.cli.findings import Finding, Level, failed
 from abaco.config import Settings
 from abaco.domain.mount import Mount, MountMode, MountTemplate, parse_mounts
 from abaco.errors import ConfigError, IdentityUnavailableError
@@ -60,12 +60,7 @@ def check_users(settings: Settings) -> Iterator[Finding]:
     try:
         yield from asyncio.run(_ask(settings))
     except ConfigError as error:
-        yield Finding(
-            check="users",
-            level=Level.ERROR,
-            what=error.message,
-            remedy="name a file this user can read",
-        )
+        yield failed("users", error, "name a file this user can read")
     except IdentityUnavailableError as error:
         yield Finding(
             check="users",

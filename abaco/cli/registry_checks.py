@@ -6,7 +6,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from abaco.cli.findings import Finding, Level
+from abaco.cli.findings import Finding, Level, failed
 from abaco.config import Settings
 from abaco.errors import ConfigError
 from backends.registries import check_accounts
@@ -20,12 +20,7 @@ def check_registries(settings: Settings) -> Iterator[Finding]:
     try:
         check_accounts(settings)
     except ConfigError as error:
-        yield Finding(
-            check="registries",
-            level=Level.ERROR,
-            what=error.message,
-            remedy="docs/images.rst shows how accounts are written",
-        )
+        yield failed("registries", error, "docs/images.rst shows how accounts are written")
         return
     yield Finding(
         check="registries",

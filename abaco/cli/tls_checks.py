@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from abaco.cli.findings import Finding, Level
+from abaco.cli.findings import Finding, Level, failed
 from abaco.config import Settings
 from abaco.domain.api_server import sdk_faults
 from abaco.errors import ConfigError
@@ -20,11 +20,10 @@ def check_certificate(settings: Settings) -> Iterator[Finding]:
     try:
         found = certificates.read_certificate(web.tls_certificate, web.tls_key)
     except ConfigError as error:
-        yield Finding(
-            check="tls",
-            level=Level.ERROR,
-            what=error.message,
-            remedy="[web] tls_certificate and tls_key; scripts/certificate makes a pair to try",
+        yield failed(
+            "tls",
+            error,
+            "[web] tls_certificate and tls_key; scripts/certificate makes a pair to try",
         )
         return
     now = SystemClock().now()
@@ -59,11 +58,6 @@ def check_bundle(settings: Settings) -> Iterator[Finding]:
     try:
         count = certificates.check_bundle(path)
     except ConfigError as error:
-        yield Finding(
-            check="tls",
-            level=Level.ERROR,
-            what=error.message,
-            remedy="[runtime] actor_ca_bundle: a PEM file that everybody may read",
-        )
+        yield failed("tls", error, "[runtime] actor_ca_bundle: a PEM file that everybody may read")
         return
     yield Finding(check="tls", level=Level.OK, what=f"containers trust {count} authorities")
