@@ -35,8 +35,9 @@ from abaco.ports.token_provider import NO_TOKEN, Token
 from agents.configs import read_configs
 from agents.exchange import Exchange
 from agents.images import Wanted
-from agents.kit import Kit, persist
+from agents.kit import Kit
 from agents.logpump import LogPump
+from agents.persist import persist
 from agents.tokens import acquire_token
 
 _log = logging.getLogger(__name__)

@@ -7,7 +7,8 @@ import logging
 from abaco.domain.actor import ActorKey
 from abaco.domain.context import MAX_VARIABLE_BYTES
 from abaco.errors import VaultError
-from agents.kit import Kit, persist
+from agents.kit import Kit
+from agents.persist import persist
 
 _log = logging.getLogger(__name__)
 

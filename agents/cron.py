@@ -16,7 +16,7 @@ from abaco.operations.cron import make_message
 from abaco.operations.intake import room_of
 from abaco.operations.services import Services
 from abaco.ports.notices import Topic
-from agents.kit import persist
+from agents.persist import persist
 
 _log = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ from abaco.operations.events import (
 from abaco.operations.services import Services
 from abaco.ports.notices import Topic
 from abaco.ports.webhooks import Answer, Verdict, WebhookSender
-from agents.kit import persist
+from agents.persist import persist
 from agents.supervisor import Supervisor
 
 _log = logging.getLogger(__name__)

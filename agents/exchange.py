@@ -15,7 +15,8 @@ from abaco.metrics import RESULT_BYTES, RESULTS_REFUSED
 from abaco.ports.driver import Bind
 from abaco.ports.ipc import Datagram, Delivery, Ipc, place_of
 from abaco.ports.notices import Topic
-from agents.kit import Kit, persist
+from agents.kit import Kit
+from agents.persist import persist
 
 _log = logging.getLogger(__name__)
 

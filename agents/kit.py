@@ -21,7 +21,7 @@ from abaco.ports.vault import Vault
 from agents.clientg import TokenDesk
 from agents.engine import EngineWatch
 from agents.images import ImageKeeper
-from agents.persist import persist as persist
+from agents.persist import persist
 from agents.remover import Remover
 from agents.slots import Slots
 

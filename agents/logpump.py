@@ -12,7 +12,8 @@ from abaco.errors import DriverError
 from abaco.metrics import LOG_BYTES, LOGS_TRUNCATED
 from abaco.ports.driver import Running
 from abaco.ports.notices import Topic
-from agents.kit import Kit, persist
+from agents.kit import Kit
+from agents.persist import persist
 
 #: output is stored after this long, or when this much is waiting
 FLUSH_S = 0.5

@@ -16,8 +16,9 @@ from abaco.domain.worker import WorkerStatus
 from abaco.errors import DriverError
 from abaco.metrics import ORPHANS
 from abaco.ports.driver import OwnedContainer
-from agents.kit import Kit, persist
+from agents.kit import Kit
 from agents.litter import sweep_files
+from agents.persist import persist
 from agents.spawner import Spawner
 
 _log = logging.getLogger(__name__)

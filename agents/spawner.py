@@ -22,7 +22,8 @@ from abaco.operations.services import Services
 from abaco.operations.workers import request_worker
 from abaco.ports.notices import Topic
 from agents.attempt import Attempt
-from agents.kit import Kit, persist
+from agents.kit import Kit
+from agents.persist import persist
 from agents.supervisor import Supervisor
 from agents.worker import WorkerAgent
 

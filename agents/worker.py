@@ -20,7 +20,8 @@ from abaco.ports.notices import Subscription, Topic
 from abaco.ports.store import Claim, Refusal
 from agents.attempt import UNCERTAIN, Attempt
 from agents.images import Wanted
-from agents.kit import Kit, persist
+from agents.kit import Kit
+from agents.persist import persist
 from agents.progress import PullProgress
 from agents.slots import QueueSlots
 
