@@ -214,6 +214,8 @@ class ImageKeeper:
         account = await self._registries.find_account(registry_of(reference), tenant)
         # one that an earlier process began to pull is no less ours
         is_ours = is_new or reference in await persist(self._images.list_begun)
+        # a name may come to mean an image that was not there, though one of that name was
+        before = {} if is_ours else await self._host.list_images()
         if is_new:
             await persist(lambda: self._images.begin_pull(reference, self._clock.now()))
         try:
@@ -238,7 +240,7 @@ class ImageKeeper:
                     reference,
                     tenant if is_own else EVERYBODY,
                     size_bytes=image.size_bytes,
-                    is_ours=is_ours,
+                    is_ours=is_ours or image.id not in before,
                     now=self._clock.now(),
                 )
             )

@@ -208,6 +208,22 @@ def test_images_nobody_needs_make_room(serve: Serve, registry: DebianRegistry) -
     assert "is removed: unused since" in server.log()
 
 
+def test_images_whose_name_has_moved_on_make_room_too(
+    serve: Serve, registry: DebianRegistry
+) -> None:
+    image = put(registry, "version 0")
+    server = serve(engine__image_disk_budget="3m")
+    actor = server.register(image)
+    assert run(server, actor) == "version 0"
+    for number in (1, 2):
+        put(registry, f"version {number}", image.partition("/")[2].partition(":")[0])
+        force(server, actor, image)
+        assert run(server, actor) == f"version {number}"
+        until_idle(server, actor)
+    removed = 'abaco_image_evictions_total{outcome="removed"}'
+    server.until(lambda: metric(server, removed) >= 2, "two images to be removed")
+
+
 def test_killed_in_mid_pull(serve: Serve, registry: DebianRegistry) -> None:
     server, image = serve(engine__image_disk_budget="1g"), put(registry, "after all")
     registry.pause()

@@ -232,6 +232,15 @@ class TestPulls:
         assert record.is_ours
         assert await stores.images.list_begun() == {}
 
+    @pytest.mark.parametrize(("present", "is_ours"), [("sha256:old", True), ("sha256:one", False)])
+    async def test_what_is_new_on_the_host_is_ours_though_its_name_is_not(
+        self, make: Make, host: PretendHost, stores: Stores, present: str, is_ours: bool
+    ) -> None:
+        host.images[present] = {NAME}
+        image = await make("always").ensure(await wanted(stores))
+        (record,) = await stores.images.list_images()
+        assert (image.id, record.id, record.is_ours) == ("sha256:one", "sha256:one", is_ours)
+
     async def test_an_account_that_cannot_be_read_is_a_fault_of_the_host(
         self, make: Make, host: PretendHost, stores: Stores
     ) -> None:
