@@ -50,7 +50,7 @@ class Space:
         """
         if not self.has_room(more_bytes):
             raise StoreUnavailableError(
-                "the server's disk is nearly full, so it takes no messages now; try again later",
+                "the server's disk is nearly full, so it takes no messages now",
                 detail=f"{self.free_bytes} bytes free",
             )
 

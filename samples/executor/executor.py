@@ -22,7 +22,8 @@ def main() -> int:
         actors.send_python_result(calls.run_call(call))
         return 0
     outcome = calls.run_for_outcome(cloudpickle, call, os.environ)
-    sys.stdout.flush()
+    if sys.stdout is not None and not sys.stdout.closed:  # the function may have closed it
+        sys.stdout.flush()
     # a value of many datagrams is one file where files are taken
     is_large = len(outcome.pickled) > 8 * actors.MAX_RESULT_BYTES
     takes_files = is_large and actors.RESULTS_DIRECTORY.is_dir()

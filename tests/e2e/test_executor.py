@@ -60,6 +60,12 @@ class PickyError(Exception):
         super().__init__(f"{one} and {two}")
 
 
+def close_output() -> str:
+    print("the last words")  # noqa: T201 - into the log
+    sys.stdout.close()
+    return "a value all the same"
+
+
 def fail(kind: str) -> None:
     print("about to fail")  # noqa: T201 - into the log
     if kind == "key":
@@ -88,12 +94,14 @@ def test_what_a_call_may_come_to(server: Server) -> None:
         value = executor.submit(work, 7, factor=3)
         large = executor.submit(functools.partial(bytes, 3_000_000))
         sent = executor.submit(len, b"x" * 2_000_000)
+        silent = executor.submit(close_output)
         failing = {kind: executor.submit(fail, kind) for kind in ("key", "picky", "value", "exit")}
         dead = executor.submit(fail, "dead")
         assert value.result()["number"] == 21
         assert value.result()["square"]() == 49
         assert large.result() == bytes(3_000_000)
         assert sent.result() == 2_000_000
+        assert silent.result() == "a value all the same"
         with pytest.raises(KeyError, match="missing") as caught:
             failing["key"].result()
         cause = caught.value.__cause__
