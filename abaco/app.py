@@ -156,10 +156,10 @@ class App:
         self._listen(rotation)
 
     def _look_at_what_containers_are_told(self) -> None:
-        """Warn of URLs they cannot call. Raises ConfigError for a bundle that is none."""
+        """Tell of URLs some cannot call. Raises ConfigError for a bundle that is none."""
         for url in self.settings.web.api_servers:
             if faults := sdk_faults(url):
-                _log.warning("programs with agavepy cannot call %s: %s", url, ", ".join(faults))
+                _log.info("programs with agavepy cannot call %s: %s", url, ", ".join(faults))
         if self.settings.runtime.actor_ca_bundle is not None:
             check_bundle(self.settings.runtime.actor_ca_bundle)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 import types
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
 from pydantic import SecretStr
@@ -64,11 +64,17 @@ def _registries() -> Iterator[str]:
 
 def allowed(field: FieldInfo) -> str:
     """Say which values a key takes."""
+    if said := _said(field):
+        return said
     kinds = _kinds(field.annotation)
-    if isinstance(field.json_schema_extra, dict) and "allowed" in field.json_schema_extra:
-        return str(field.json_schema_extra["allowed"])
     text = " or ".join(_describe(kind, field) for kind in kinds if kind is not types.NoneType)
     return f"{text}, or nothing" if types.NoneType in kinds else text
+
+
+def _said(field: FieldInfo) -> str:
+    """Return what the key itself says it takes, if it does."""
+    said = field.json_schema_extra
+    return str(said.get("allowed", "")) if isinstance(said, dict) else ""
 
 
 def choices(field: FieldInfo) -> tuple[str, ...]:
@@ -110,6 +116,10 @@ def _kinds(annotation: Any) -> tuple[Any, ...]:
 
 
 def _describe(kind: Any, field: FieldInfo) -> str:
+    if get_origin(kind) is Annotated:  # what an optional key takes has its bounds with it
+        bare, *notes = get_args(kind)
+        inner = next((note for note in notes if isinstance(note, FieldInfo)), field)
+        return _said(inner) or _describe(bare, inner)
     if get_origin(kind) is Literal:
         return ", ".join(str(choice) for choice in get_args(kind))
     if kind is bool:

@@ -28,6 +28,8 @@ NAME = "abaco_executor"
 #: characters of a log's end that an error shows
 SHOWN_LOG = 2000
 
+_IMAGE_HINT = "comes from samples/executor/build; another one is named with image="
+
 _FINAL = ("COMPLETE", "ERROR")
 _MAY_PASS = (502, 503, 504)
 _NOT_FOUND, _TOO_MANY = 404, 429
@@ -207,7 +209,8 @@ class RemoteActor:
         actor = self._persist(lambda: self._client.get(self.id))
         if actor["status"] == "ERROR":
             reason = str(actor.get("status_message", "")).strip() or "no reason"
-            raise ActorFailedError(f"actor {self.id} is in ERROR: {reason}")
+            hint = "" if self._reference else f". {self._image} {_IMAGE_HINT}"
+            raise ActorFailedError(f"actor {self.id} is in ERROR: {reason}{hint}")
 
     def _explain(
         self, execution: Mapping[str, Any], assembly: Assembly, *, is_doubtful: bool
@@ -230,10 +233,11 @@ class RemoteActor:
         log = self._persist(
             lambda: self._client.get(self.id, "executions", execution["id"], "logs")
         )
+        end = str(log["logs"])[-SHOWN_LOG:]
         return NoResultError(
             f"{name} ended with exit code {execution.get('exit_code')} and no result: its image is"
-            f" no runner's, the result expired, or the program died. The end of its log:\n"
-            f"{str(log['logs'])[-SHOWN_LOG:]}"
+            " no runner's, the result expired, or the program died."
+            + (f" The end of its log:\n{end}" if end else " It wrote nothing into its log.")
         )
 
     def _once(self, ask: Callable[[], Any]) -> Any:

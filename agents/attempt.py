@@ -390,11 +390,11 @@ class Attempt:
                 STAGE_SECONDS.labels("run").observe(outcome.runtime_ms / 1000)
                 observe_use(outcome)
             _log.info(
-                "execution %s is %s, exit code %s %s",
+                "execution %s is %s, exit code %s%s",
                 self._key.id,
                 outcome.status.value,
                 outcome.exit_code,
-                outcome.error,
+                f": {outcome.error}" if outcome.error else "",
             )
         self._settled()
 

@@ -79,6 +79,7 @@ class Kit:
         except NotFoundError:
             return False
         if is_set:
-            _log.info("actor %s is %s %s", key.id, status.value, message)
+            said = f": {message}" if message.strip() else ""
+            _log.info("actor %s is %s%s", key.id, status.value, said)
             self.notices.publish(Topic.ACTOR, key)
         return is_set

@@ -21,6 +21,14 @@ from sseclient import Event, SSEClient
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 60.0
 
+#: what OpenSSL says when a certificate is good, and for somebody else.
+#: Source: X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH of x509_vfy.h
+_WRONG_NAME = frozenset({62, 64})
+
+#: how a server begins its answer to a request that brings no proof of who asks
+NO_CREDENTIALS = "no JWT or nonce"
+_PROOF_HINT = "Name the file with your token by --token-file or ABACO_TOKEN_FILE."
+
 EVENT_STREAM = "text/event-stream"
 BINARY_TYPE = "application/octet-stream"
 
@@ -61,6 +69,12 @@ class ApiError(ClientError):
         super().__init__(f"{message} (HTTP {status})")
         self.status = status
         self.retry_after_s = retry_after_s
+
+    def format_message(self) -> str:
+        """Say on the command line, besides, what of it gives the proof that was missing."""
+        if self.message.startswith(NO_CREDENTIALS):
+            return f"{self.message}\n{_PROOF_HINT}"
+        return self.message
 
 
 #: query parameters; a list of pairs where names repeat
@@ -210,6 +224,11 @@ class AbacoClient:
     def _unreachable(self, error: urllib3.exceptions.HTTPError) -> UnreachableError:
         if isinstance(error, urllib3.exceptions.SSLError):
             return UnreachableError(_tls_fault(self.url, error))
+        if isinstance(error, urllib3.exceptions.ProtocolError) and self.url.startswith("http:"):
+            return UnreachableError(
+                f"{self.url} hung up: {_reason(error)}.\n"
+                "If it speaks HTTPS, its URL begins with https:// (--url or ABACO_URL)."
+            )
         return UnreachableError(
             f"no answer from {self.url}: {_reason(error)}.\n"
             "Start a server with `abaco serve`, or name another with --url or ABACO_URL."
@@ -277,10 +296,10 @@ def _snake(key: str) -> str:
 def _tls_fault(url: str, error: urllib3.exceptions.SSLError) -> str:
     cause = error.args[0] if error.args else error
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return (
-            f"{url} is not trusted: {cause.verify_message}.\n"
-            "Name the file with its authority's certificate with --ca or ABACO_CA."
-        )
+        fault = f"{url} is not trusted: {cause.verify_message.rstrip('.')}.\n"
+        if cause.verify_code in _WRONG_NAME:
+            return f"{fault}Call the server by a name its certificate has (--url or ABACO_URL)."
+        return f"{fault}Name the file with its authority's certificate with --ca or ABACO_CA."
     return f"{url} does not speak TLS as it should; is it an http URL?"
 
 

@@ -20,7 +20,9 @@ async def replace(services: Services, actor: Actor, state: Any) -> Actor:
 
     """
     if actor.definition.stateless:
-        raise NotFoundError("actor is stateless, it has no state to write")
+        raise NotFoundError(
+            "actor is stateless, it has no state to write; register it with stateless: false"
+        )
     try:
         check_environment({"_abaco_actor_state": python_text(state)})
     except (InvalidInputError, TooLargeError) as error:

@@ -48,7 +48,7 @@ HostId = Annotated[int, Field(ge=0, le=MAX_ID)]
 HomePath = Annotated[
     str,
     AfterValidator(_check_home),
-    Field(json_schema_extra={"allowed": "a path without '..', or nothing"}),
+    Field(json_schema_extra={"allowed": "a path without '..'"}),
 ]
 
 

@@ -265,7 +265,7 @@ async def test_a_base_url_the_sdk_cannot_use_is_told_at_the_start(
     url: str, told: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = whole_settings("snake", "memory", tmp_path, default_api_server=url)
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO):
         app = App(settings)
         await app.start()
         await app.stop()

@@ -98,3 +98,17 @@ def test_only_keys_without_default_may_be_empty():
     assert optional == {
         place for place in KEYS if SECTIONS[place[0]].model_fields[place[1]].default is None
     }
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "text"),
+    [
+        ("workers", "actor_uid", "a whole number from 0 to 4294967294, or nothing"),
+        ("workers", "actor_homedir", "a path without '..', or nothing"),
+        ("identity", "gid", "a whole number from 0 to 4294967294, or nothing"),
+        ("workers", "least_uid", "a whole number from 0"),
+        ("logs", "file", "a path, or nothing"),
+    ],
+)
+def test_an_optional_key_says_what_it_takes_too(section, key, text):
+    assert allowed(SECTIONS[section].model_fields[key]) == text

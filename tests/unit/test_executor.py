@@ -359,8 +359,19 @@ class TestWaiting:
         broken = {"id": "a1", "status": "ERROR", "status_message": "no image"}
         stub.answer("GET", "/actors/a1", broken)
         stub.answer("GET", self.uri, {"id": "e1", "status": "SUBMITTED"})
-        with pytest.raises(ActorFailedError, match="a1 is in ERROR: no image"):
+        with pytest.raises(
+            ActorFailedError, match=r"a1 is in ERROR: no image\. .*/build; .*image="
+        ):
             remote.await_final("e1", 0.2)
+
+    def test_an_actor_of_ones_own_has_an_image_of_ones_own(self, stub):
+        remote = RemoteActor(AbacoClient(stub.url), actor="a1", image="", workers=None)
+        stub.forget("GET", "/actors/a1")
+        broken = {"id": "a1", "status": "ERROR", "status_message": "no image"}
+        stub.answer("GET", "/actors/a1", broken)
+        remote.open()
+        with pytest.raises(ActorFailedError, match=r"a1 is in ERROR: no image$"):
+            remote.check()
 
 
 class TestNoOutcome:
@@ -387,6 +398,13 @@ class TestNoOutcome:
         with pytest.raises(error, match=words) as caught:
             remote.take_outcome(execution)
         assert len(str(caught.value)) < 2300
+
+    def test_an_empty_log_is_called_so(self, stub, remote):
+        stub.answer("GET", EXECUTION.format("e1") + "/logs", {"logs": ""})
+        final(stub, "e1", exit_code=7)
+        execution = remote.await_final("e1", 2)
+        with pytest.raises(NoResultError, match=r"program died\. It wrote nothing into its log\.$"):
+            remote.take_outcome(execution)
 
     def test_an_answer_that_was_cut_off(self, stub, remote):
         uri = EXECUTION.format("e1") + "/results"

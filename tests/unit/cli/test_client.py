@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from abaco.cli.client import AbacoClient, ApiError, ClientError, UnreachableError, snake_keys
+from handlers import auth
 
 
 @pytest.fixture
@@ -126,3 +127,23 @@ class TestSpelling:
     def test_snake_keys_stay(self):
         item = {"max_workers": 1, "_abaco_x": 2, "log_ex": 3}
         assert snake_keys(item) == item
+
+
+class TestNoProof:
+    def test_the_command_line_says_how_to_give_one(self, run, stub):
+        stub.answer(
+            "GET", "/actors", f"{auth._NO_CREDENTIALS}, or Authorization: Bearer", status=400
+        )
+        result = run("actors", "list", ABACO_URL=stub.url)
+        assert result.exit_code == 1
+        assert "--token-file or ABACO_TOKEN_FILE" in result.stderr
+
+    def test_programs_are_not_told_of_options(self, stub, client):
+        stub.answer("GET", "/actors", auth._NO_CREDENTIALS, status=401)
+        with pytest.raises(ApiError) as caught:
+            client.get()
+        assert caught.value.message == f"{auth._NO_CREDENTIALS} (HTTP 401)"
+
+    def test_other_refusals_are_left_alone(self, run, stub):
+        stub.answer("GET", "/actors", "the token has expired", status=400)
+        assert "--token-file" not in run("actors", "list", ABACO_URL=stub.url).stderr

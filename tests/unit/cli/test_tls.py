@@ -69,7 +69,19 @@ class TestClient:
         context.load_cert_chain(pair.certificate, pair.key)
         with serve_stub(context) as other:
             result = run("actors", "list", ABACO_URL=other.url, ABACO_CA=str(pair.ca))
+            named = other.url.replace("127.0.0.1", "localhost")
+            by_name = run("actors", "list", ABACO_URL=named, ABACO_CA=str(pair.ca))
         assert "IP address mismatch" in result.stderr
+        assert "Hostname mismatch" in by_name.stderr
+        assert ".." not in by_name.stderr
+        for answer in (result, by_name):
+            assert "by a name its certificate has (--url" in answer.stderr
+            assert "ABACO_CA" not in answer.stderr
+
+    def test_an_https_server_behind_an_http_url(self, run, secure):
+        result = run("actors", "list", ABACO_URL=secure.url.replace("https:", "http:"))
+        assert result.exit_code == 1
+        assert "If it speaks HTTPS, its URL begins with https://" in result.stderr
 
     def test_something_else_behind_an_https_url(self, run, pair):
         with socket.create_server(("127.0.0.1", 0)) as listener:
