@@ -84,6 +84,23 @@ def hold_data_dir(data_dir: Path) -> Iterator[str]:
         yield name
 
 
+def is_held(data_dir: Path) -> bool:
+    """Tell whether a process holds the data directory.
+
+    For a moment nobody else can take hold of it; one that tries just then is refused.
+    """
+    try:
+        lock = (data_dir / "lock").open()
+    except OSError:
+        return False
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def _instance_name(path: Path) -> str:
     name = path.read_text().strip() if path.exists() else ""
     if not name:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import os
 import shutil
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from abaco.cli.disk_checks import check_database, check_large_results
 from abaco.cli.findings import Check, Finding, Level
 from abaco.cli.host_checks import check_mounts, check_users
 from abaco.cli.registry_checks import check_registries
@@ -22,6 +24,7 @@ from abaco.errors import AbacoError
 from backends.drivers import host, statistics
 from backends.drivers.auto import choose
 from backends.drivers.select import open_driver
+from backends.system import is_held
 
 #: free bytes under the data directory: below the first a warning, below the second an error
 LITTLE_SPACE_BYTES = 2 * 1024**3
@@ -97,11 +100,16 @@ def check_port(settings: Settings) -> Iterator[Finding]:
         try:
             listener.bind((address, port))
         except OSError as error:
+            # asked only when no start could succeed: the question itself would be in its way
+            if error.errno == errno.EADDRINUSE and is_held(settings.general.data_dir):
+                what = f"{place} is in use, and so is this data directory: a server runs"
+                yield Finding(check="port", level=Level.OK, what=what)
+                return
             yield Finding(
                 check="port",
                 level=Level.ERROR,
                 what=f"cannot listen on {place}: {os.strerror(error.errno or 0)}",
-                remedy="stop what listens there (a running Abaco?), or choose another with --port",
+                remedy="stop what listens there, or choose another with --port",
             )
             return
     yield Finding(check="port", level=Level.OK, what=f"{place} is free")
@@ -241,6 +249,8 @@ def _is_this_machine(url: str) -> bool:
 CHECKS: tuple[Check, ...] = (
     check_python,
     check_data_dir,
+    check_database,
+    check_large_results,
     check_port,
     check_certificate,
     check_engine,

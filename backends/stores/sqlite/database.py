@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable
@@ -16,7 +17,9 @@ from abaco.errors import ConfigError
 from abaco.metrics import store_call
 from backends.stores.sqlite.faults import SQLITE_FAULTS
 from backends.stores.sqlite.lane import Lane
-from backends.stores.sqlite.schema import migrate
+from backends.stores.sqlite.schema import MIGRATIONS, migrate
+
+_log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -168,13 +171,16 @@ def prepare(path: Path, timeout_s: float) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         with closing(connect(_rooted(path), timeout_s)) as connection:
-            migrate(connection)
+            taken_count = migrate(connection)
     except (OSError, *SQLITE_FAULTS) as error:
         raise ConfigError(
             f"[store] path (without it [general] data_dir): the database {path} cannot be used:"
             f" {error}. {_remedy(error)}",
             detail=repr(error),
         ) from error
+    if 0 < taken_count < len(MIGRATIONS):  # a new one takes all of them
+        old = len(MIGRATIONS) - taken_count
+        _log.info("brought %s from schema version %s to %s", path, old, len(MIGRATIONS))
 
 
 def _remedy(error: Exception) -> str:

@@ -259,8 +259,8 @@ MIGRATIONS: Sequence[Step] = (
 )  # fmt: skip
 
 
-def migrate(connection: sqlite3.Connection, steps: Sequence[Step] = MIGRATIONS) -> None:
-    """Take the steps the database has not taken yet.
+def migrate(connection: sqlite3.Connection, steps: Sequence[Step] = MIGRATIONS) -> int:
+    """Take the steps the database has not taken yet; return how many there were.
 
     A process that dies in between leaves the version it had reached; two at once take turns.
 
@@ -268,6 +268,7 @@ def migrate(connection: sqlite3.Connection, steps: Sequence[Step] = MIGRATIONS) 
         ConfigError: The database was made by a newer program.
 
     """
+    taken_count = 0
     while True:
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -288,4 +289,5 @@ def migrate(connection: sqlite3.Connection, steps: Sequence[Step] = MIGRATIONS) 
             raise
         connection.execute("COMMIT")
         if is_current:
-            return
+            return taken_count
+        taken_count += 1

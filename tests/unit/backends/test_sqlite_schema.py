@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import signal
 import sqlite3
 import subprocess
@@ -83,6 +84,17 @@ def test_an_upgraded_file_has_the_shape_of_a_new_one(
     prepare(tmp_path / "new.db", 5.0)
     with closing(connect(tmp_path / "new.db", 5.0)) as new:
         assert shape(old) == shape(new)
+
+
+def test_the_log_says_that_a_file_was_changed_and_is_quiet_else(
+    old_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        prepare(old_file, 5.0)
+        prepare(old_file, 5.0)
+        prepare(old_file.with_name("new.db"), 5.0)
+    (told,) = caplog.messages
+    assert told.endswith(f"from schema version 1 to {len(MIGRATIONS)}")
 
 
 async def test_what_version_1_stored_is_all_there(old_file: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from abaco.errors import ConfigError
-from backends.system import RandomIds, SystemClock, hold_data_dir
+from backends.system import RandomIds, SystemClock, hold_data_dir, is_held
 
 
 def test_wall_time_is_aware_utc_and_monotonic_time_goes_on() -> None:
@@ -74,3 +74,13 @@ def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 def test_a_fault_inside_the_hold_is_not_blamed_on_the_directory(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="mine"), hold_data_dir(tmp_path):
         raise OSError(os.EX_OSERR, "mine")
+
+
+def test_who_asks_whether_it_is_held_changes_nothing(tmp_path: Path) -> None:
+    assert not is_held(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    with hold_data_dir(tmp_path):
+        assert is_held(tmp_path)
+    assert not is_held(tmp_path)
+    with hold_data_dir(tmp_path):
+        assert is_held(tmp_path)

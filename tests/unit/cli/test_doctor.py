@@ -23,6 +23,7 @@ from abaco.config import (
 from abaco.errors import EngineUnavailableError
 from abaco.settings import IdentitySettings
 from backends.drivers import host
+from backends.system import hold_data_dir
 from tests.support.accounting import serve_accounting
 
 
@@ -112,6 +113,18 @@ class TestPort:
         assert finding.level is Level.ERROR
         assert str(taken_port) in finding.what
         assert "--port" in finding.remedy
+
+    def test_one_that_a_server_of_this_data_directory_has(self, tmp_path, taken_port):
+        with hold_data_dir(tmp_path / "data"):
+            (finding,) = checks.check_port(settings(tmp_path, port=taken_port))
+        assert finding.level is Level.OK
+        assert "a server runs" in finding.what
+
+    def test_one_that_somebody_else_has_while_no_server_runs(self, tmp_path, taken_port):
+        with hold_data_dir(tmp_path / "data"):
+            pass
+        (finding,) = checks.check_port(settings(tmp_path, port=taken_port))
+        assert finding.level is Level.ERROR
 
     def test_an_address_of_another_machine(self, tmp_path):
         found = settings(tmp_path, address="192.0.2.1", allow_insecure=True)
