@@ -79,9 +79,11 @@ def _attribute_options(env_help: str) -> list[Callable[[Command], Command]]:
             help=env_help,
         ),
         click.option("--max-workers", type=click.IntRange(min=1), help="Executions at once."),
-        click.option("--mem-limit", metavar="SIZE", help="Memory per execution: 512m, 3g."),
+        click.option("--mem-limit", metavar="SIZE", help="Memory: 512m, 3g. For privileged users."),
         click.option(
-            "--cpus", type=click.FloatRange(min=0, min_open=True), help="CPUs per execution: 0.5."
+            "--cpus",
+            type=click.FloatRange(min=0, min_open=True),
+            help="CPUs: 0.5. For privileged users.",
         ),
         click.option("--queue", help="Where its workers get their places."),
         click.option(

@@ -21,7 +21,7 @@ from backends.tokens.select import key_file, own_tokens
 
 @click.command(
     epilog=examples(
-        "abaco token jane > token.txt",
+        "(umask 077; abaco token jane > token.txt)",
         "abaco token jane --role Internal/abaco-admin --hours 1",
         "abaco --token-file token.txt actors list",
         "abaco token jane --new-key        sign with a fresh key from now on",

@@ -359,9 +359,7 @@ class TestWaiting:
         broken = {"id": "a1", "status": "ERROR", "status_message": "no image"}
         stub.answer("GET", "/actors/a1", broken)
         stub.answer("GET", self.uri, {"id": "e1", "status": "SUBMITTED"})
-        with pytest.raises(
-            ActorFailedError, match=r"a1 is in ERROR: no image\. .*/build; .*image="
-        ):
+        with pytest.raises(ActorFailedError, match=r"a1 is in ERROR: no image\. .*build; .*image="):
             remote.await_final("e1", 0.2)
 
     def test_an_actor_of_ones_own_has_an_image_of_ones_own(self, stub):
