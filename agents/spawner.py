@@ -291,19 +291,29 @@ class Spawner:
 
     async def _recover(self, key: WorkerKey) -> None:
         """Settle what a crashed worker had leased, then forget it."""
+        try:
+            revision = (await persist(lambda: self._stores.workers.get(key))).revision
+        except NotFoundError:
+            revision = None
         for execution in await persist(self._stores.executions.list_leased):
             if execution.worker_id == key.id:
-                await self._take_over(execution)
+                await self._take_over(execution, revision)
         await persist(lambda: self._stores.workers.delete(key))
 
-    async def _take_over(self, execution: Execution) -> None:
-        """Finish an attempt that has no worker any more, found or lost, to its settlement."""
+    async def _take_over(self, execution: Execution, revision: int | None = None) -> None:
+        """Finish an attempt that has no worker any more, found or lost, to its settlement.
+
+        Args:
+            execution: Which one.
+            revision: Of the worker that had it; an update since then may be a reason to halt.
+
+        """
         try:
             actor = await persist(lambda: self._stores.actors.get(execution.key.actor))
         except NotFoundError:
             await self._give_up(execution)
         else:
-            await Attempt(self._kit, actor, execution, None, None).run()
+            await Attempt(self._kit, actor, execution, None, None, revision=revision).run()
 
     async def _give_up(self, execution: Execution) -> None:
         """End an attempt whose actor is gone; its container has nobody to work for."""

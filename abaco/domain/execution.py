@@ -70,9 +70,10 @@ class Exit:
     milliseconds and ``Z``.
     Units: cpu_ns cumulative nanoseconds, io_bytes bytes received over the network,
     memory_peak_bytes the most that was charged at one time, page cache included; 0 when unknown.
+    ``exit_code`` is None when the engine did not see the end.
     """
 
-    exit_code: int
+    exit_code: int | None
     oom_killed: bool
     started_at: datetime
     finished_at: datetime

@@ -9,6 +9,7 @@ instruction and answers with a stimulus, also on failure.
 * The log is complete before the outcome is written: DRAINING comes before SETTLING.
 * One attempt settles exactly once: with Finalize or with Release, never with both.
 * A container that ended because its engine was stopped is lost, not complete: it may run again.
+* One that ended by itself while the engine did not look is final, without an exit code.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ SIGNALLED_EXITS = frozenset({137, 143})
 
 #: what Docker says of an end it did not see. Source: measured, Docker 20.10 restarted in mid-run
 UNSEEN_EXIT = 255
+#: said of a program that ended by itself, nobody knows how; running it again would be no better
+UNSEEN_END = "the container ended, but its engine did not see how: the exit code is lost"
 
 
 class Phase(StrEnum):
@@ -335,8 +338,14 @@ class AttemptMachine:
         state = dict(ended.state)
         if self.halt is not None:
             state["AbacoReason"] = self.halt.value
+        if ended.exit_code is None:
+            state["AbacoEndUnseen"] = True
         if self._was_uncertain:  # the engine may have dropped output while it was away
             state["AbacoEngineOutage"] = True
+        if ended.exit_code is None and self.halt is None:
+            return self._settle(
+                Finalize(ExecutionStatus.ERROR, exit=ended, final_state=state, error=UNSEEN_END)
+            )
         return self._settle(Finalize(ExecutionStatus.COMPLETE, exit=ended, final_state=state))
 
     def _settle_lost(self, reason: str) -> list[Instruction]:

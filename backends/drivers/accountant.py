@@ -71,6 +71,8 @@ class _Book:
     #: sums over samples, for legacy mode
     cpu_sum: int = 0
     io_sum: int = 0
+    #: told when the first process has ended
+    waiting: list[Future[None]] = field(default_factory=list)
 
 
 class Accountant:
@@ -170,6 +172,16 @@ class Accountant:
         """
         return await self._ask(lambda: self._find(container_id, tuple(paths)))
 
+    async def ended(self, container_id: str) -> None:
+        """Wait for the end of a container's first process; for ever without an open book."""
+        over: Future[None] = Future()
+        self._submit(lambda: self._wait(container_id, over))
+        await asyncio.wrap_future(over)
+
+    async def is_alive(self, container_id: str) -> bool:
+        """Tell whether a container's first process certainly runs."""
+        return await self._ask(lambda: not self._book_of(container_id).is_closed)
+
     async def settle(self, container_id: str) -> Used:
         """Close the book of a container that has ended, and say what it used; any times."""
         name = self._names.get(container_id)
@@ -241,6 +253,7 @@ class Accountant:
                         os.eventfd_read(self._wake)
                     else:
                         _attempt(partial(self._close, key.data))
+                        self._tell(key.data)
                 if self._is_legacy:
                     _attempt(self._sample)
                 while self._tasks:
@@ -306,11 +319,29 @@ class Accountant:
             if book.net >= 0:
                 os.close(book.net)
 
+    def _book_of(self, container_id: str) -> _Book:
+        """Return the book, or a closed and empty one."""
+        return self._books.get(container_id) or _Book(Group({}), -1, -1, is_closed=True)
+
+    def _wait(self, container_id: str, over: Future[None]) -> None:
+        book = self._book_of(container_id)
+        book.waiting.append(over)
+        if book.is_closed and (container_id in self._books or container_id in self._closed):
+            self._tell(book)
+
+    def _tell(self, book: _Book) -> None:
+        """Answer those who wait for the end, but for those who went away."""
+        for over in book.waiting:
+            if over.set_running_or_notify_cancel():
+                over.set_result(None)
+        book.waiting.clear()
+
     def _settle(self, container_id: str, name: str | None) -> tuple[Used, bool]:
         has_group = name is not None and self._own.exists(name)
         if container_id in self._closed:
             return self._closed[container_id], has_group
-        book = self._books.pop(container_id, None) or _Book(Group({}), -1, -1, is_closed=True)
+        book = self._book_of(container_id)
+        self._books.pop(container_id, None)
         _attempt(partial(self._close, book))
         own = self._own.read(name) if name is not None else Counts()
         used = sum_up(book.counts, own, book.traffic)

@@ -96,6 +96,10 @@ class Dialect(Protocol):
     async def ended(self, container_id: str) -> None:
         """Wait until the engine says that the container ended. Raises EngineReplyError."""
 
+    async def is_empty(self, container_id: str) -> bool:
+        """Tell whether the engine finds no process in a container that it says is running."""
+        return False
+
     @abstractmethod
     async def judge(self, seen: Inspection) -> Verdict:
         """Say how an ended container ended; may be asked again."""
@@ -116,6 +120,8 @@ class Containers:
         self._http = http
         self._dialect = dialect
         self._accountant = accountant
+        #: those that ran before this process did
+        self._taken_over: set[str] = set()
 
     async def create(self, plan: Plan) -> str:
         """Create a container and return its id. Raises EngineReplyError."""
@@ -181,6 +187,7 @@ class Containers:
 
         """
         path = f"{self._dialect.base}/containers/{container_id}"
+        self._taken_over.discard(container_id)
         await self._dialect.forget(container_id)
         for pause_s in (*REMOVE_PAUSES_S, None):
             try:
@@ -209,9 +216,30 @@ class Containers:
         return list(reply.json() or [])
 
     async def ended(self, container_id: str) -> None:
-        """Wait until the container has ended. Raises ContainerMissingError."""
+        """Wait until the engine says that the container has ended.
+
+        Raises:
+            ContainerMissingError: It is gone.
+            EndUnseenError: The engine has lost sight of it.
+
+        """
         with _absence(container_id):
             await self._dialect.ended(container_id)
+
+    async def gone(self, container_id: str) -> None:
+        """Wait until this host says that the program has ended; for ever when it cannot tell.
+
+        Whether one that was taken over has ended before, the engine is asked.
+        """
+        if container_id in self._taken_over and not await self.is_alive(container_id):
+            self._taken_over.discard(container_id)
+            if await self._dialect.is_empty(container_id):
+                return
+        await self._accountant.ended(container_id)
+
+    async def is_alive(self, container_id: str) -> bool:
+        """Tell whether this host says that the program runs."""
+        return await self._accountant.is_alive(container_id)
 
     async def start(self, container_id: str, spec: ContainerSpec) -> None:
         """Start the program. Raises EngineReplyError."""
@@ -220,6 +248,7 @@ class Containers:
     def attach(self, seen: Inspection) -> None:
         """Take notice of a container that runs already."""
         self._dialect.attach(seen)
+        self._taken_over.add(seen.container_id)
         self.watch(seen)
 
     def watch(self, seen: Inspection) -> None:

@@ -244,6 +244,14 @@ class DockerDialect(Dialect):
         ) as stream:
             await stream.read()
 
+    async def is_empty(self, container_id: str) -> bool:
+        """Have the engine list the processes; one that cannot say so is believed to have some."""
+        try:
+            reply = await self._http.call("GET", f"{BASE}/containers/{container_id}/top")
+        except EngineReplyError:
+            return False
+        return not reply.json().get("Processes")
+
     async def judge(self, seen: Inspection) -> Verdict:
         """Believe the engine."""
         return Verdict(seen.exit_code, bool(seen.state.get("OOMKilled")))

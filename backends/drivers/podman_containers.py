@@ -19,9 +19,10 @@ from backends.drivers.confinement import (
 from backends.drivers.containers import Dialect, Plan, Verdict
 from backends.drivers.engine_http import EngineHttp
 from backends.drivers.engine_stream import Stream
-from backends.drivers.engine_wire import Query
+from backends.drivers.engine_wire import EngineReplyError, Query
 from backends.drivers.frames import payloads
 from backends.drivers.host import Ulimit
+from backends.drivers.last_word import EndUnseenError
 from backends.drivers.oom import MemoryWatch, watch_memory
 from backends.drivers.podman_hosts import HostGateway
 from backends.drivers.state import Inspection, read_inspection
@@ -45,6 +46,8 @@ _GROUPS = (
     "/machine.slice/libpod-{}.scope",
     "/machine.slice/libpod-{}.scope/container",
 )
+#: what Podman says 20 s after a monitor ended without noting how its container did
+_NO_CODE = "no such exit code"
 #: Podman's init says this when it cannot run the program, and exits with 1
 _INIT_FAILURE = b"ERROR (catatonit"
 NOT_FOUND_CODE = 127
@@ -169,7 +172,14 @@ class PodmanDialect(Dialect):
         path = f"{BASE}/containers/{container_id}/wait"
         query: Query = {"condition": ["exited", "stopped"], "interval": interval}
         async with self._http.stream("POST", path, query=query, answers_late=True) as stream:
-            await stream.read()
+            try:
+                code = await stream.read()
+            except EngineReplyError as error:
+                if _NO_CODE in error.text:
+                    raise EndUnseenError(container_id, error.text) from error
+                raise
+        if code.strip() == b"-1":
+            raise EndUnseenError(container_id, "exit code -1")
 
     async def _look(self, container_id: str) -> Inspection:
         reply = await self._http.call("GET", f"{BASE}/containers/{container_id}/json")

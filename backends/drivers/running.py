@@ -7,11 +7,12 @@ import math
 from collections.abc import AsyncIterator
 from datetime import datetime
 
-from abaco.errors import ContainerMissingError, DriverError, StopFailedError
+from abaco.errors import ContainerMissingError, StopFailedError
 from abaco.ports.clock import Clock
 from abaco.ports.driver import Exit, Running
 from backends.drivers.containers import Containers
 from backends.drivers.frames import payloads
+from backends.drivers.last_word import LAST_WORD_S, learn_end
 from backends.drivers.state import read_exit
 
 
@@ -85,7 +86,7 @@ class EngineRunning(Running):
             return
         await self._containers.kill(self.container_id)
         try:
-            async with asyncio.timeout(self._call_timeout_s):
+            async with asyncio.timeout(max(self._call_timeout_s, LAST_WORD_S)):
                 await self.wait()
         except ContainerMissingError:
             return
@@ -113,16 +114,13 @@ class EngineRunning(Running):
         return ending
 
     async def _learn_end(self) -> Exit:
-        await self._containers.ended(self.container_id)
-        seen = await self._containers.inspect(self.container_id)
-        if seen.is_running:
-            raise DriverError(f"the engine stopped waiting for container {self.container_id[:12]}")
-        verdict = await self._containers.judge(seen)
+        end = await learn_end(self._containers, self.container_id, self._clock)
+        verdict = await self._containers.judge(end.seen)
         return read_exit(
-            seen,
+            end.seen,
             started_at=self.started_at,
-            now=self._clock.now(),
+            now=end.noticed_at,
             oom_killed=verdict.oom_killed,
-            exit_code=verdict.exit_code,
+            exit_code=verdict.exit_code if end.was_seen else None,
             used=verdict.used,
         )

@@ -78,7 +78,8 @@ class Container:
         self.context = context
         self.act = act
         self.started_at = datetime.now(UTC)
-        self.exit_code = act.exit_code
+        #: None once it ended unseen
+        self.exit_code: int | None = act.exit_code
         self._start = time.monotonic()
         self._chunks: list[tuple[float, bytes]] = []
         at = 0.0
@@ -116,8 +117,8 @@ class Container:
         """Let it print now."""
         self._chunks.append((self.age_s, data))
 
-    def finish(self, exit_code: int, after_s: float = 0.0) -> None:
-        """Let it end, unless it has."""
+    def finish(self, exit_code: int | None, after_s: float = 0.0) -> None:
+        """Let it end, unless it has; with None, without the engine seeing how."""
         if not self.has_ended:
             self.exit_code = exit_code
             self._end = min(self._end, self.age_s + after_s)
@@ -184,7 +185,7 @@ class ScriptedEngine:
         self.is_down = False
         self.announce()
 
-    def finish(self, container_id: str, exit_code: int = 0) -> None:
+    def finish(self, container_id: str, exit_code: int | None = 0) -> None:
         """Let a container's program end now."""
         self.containers[container_id].finish(exit_code)
         self.announce()

@@ -99,7 +99,7 @@ def read_exit(
     started_at: datetime,
     now: datetime,
     oom_killed: bool,
-    exit_code: int,
+    exit_code: int | None,
     used: Used,
 ) -> Exit:
     """Describe the end of a container.
@@ -109,7 +109,7 @@ def read_exit(
         started_at: For engines that forgot it.
         now: Taken as the end when the engine has no time for it.
         oom_killed: Whether memory ran out, by the engine's word or by ours.
-        exit_code: The program's own.
+        exit_code: The program's own; None when the engine lost it.
         used: What it used.
 
     """

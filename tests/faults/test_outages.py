@@ -84,6 +84,25 @@ async def test_a_message_that_always_loses_its_container_is_given_up() -> None:
         await house.check_conservation()
 
 
+async def test_an_end_nobody_saw_is_an_error_and_the_worker_goes_on() -> None:
+    engine = an_engine(LONG)
+    async with a_house(engine) as house:
+        actor = await house.register(stateless=False)
+        first, second = await house.post(actor), await house.post(actor)
+        container_id = (await house.running(first)).container_id
+        engine.finish(container_id, None)
+        execution = await house.final(first)
+        assert (execution.status, execution.attempt) == (ExecutionStatus.ERROR, 1)
+        assert execution.outcome is not None
+        assert execution.outcome.exit_code is None
+        assert "did not see" in execution.outcome.error
+        assert (execution.outcome.final_state or {})["AbacoEndUnseen"] is True
+        assert await house.log(first) == b"begun\n"
+        assert (await house.running(second)).worker_id == execution.worker_id
+        assert (await house.stores.actors.get(actor.key)).status is ActorStatus.READY
+        await house.check_conservation()
+
+
 async def test_messages_wait_for_an_engine_that_is_away_at_the_start() -> None:
     engine = an_engine()
     engine.go_down()

@@ -238,7 +238,7 @@ class PrivateDocker(Engine):
     def start(self) -> None:
         if self._containerd is None:
             self._make_bridge()
-            self._start_containerd()
+            self.start_containerd()
         # a killed dockerd leaves its file, and refuses to start while the number is in use
         (self.directory / "docker.pid").unlink(missing_ok=True)
         super().start()
@@ -252,7 +252,14 @@ class PrivateDocker(Engine):
         ):
             subprocess.run(["ip", *command], check=True)
 
-    def _start_containerd(self) -> None:
+    def kill_containerd(self) -> None:
+        """End containerd as a crash does; its containers run on."""
+        containerd, self._containerd = self._containerd, None
+        assert containerd is not None
+        containerd.kill()
+        containerd.wait(START_S)
+
+    def start_containerd(self) -> None:
         """Start a containerd apart from dockerd, as a packaged Docker has it."""
         here = self.directory
         config = here / "containerd.toml"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -316,6 +317,24 @@ async def test_what_becomes_of_a_run_whose_actor_gets_another_image(policy: str)
         assert execution.outcome is not None
         state = execution.outcome.final_state or {}
         assert state.get("AbacoReason") == ("actor_updated" if policy == "halt" else None)
+
+
+async def test_a_run_is_halted_although_its_worker_crashed_after_the_update() -> None:
+    runtime = QUICK.runtime.model_copy(update={"update_running": "halt"})
+    async with a_house(an_engine(LONG), settings(runtime=runtime)) as house:
+        actor = await house.register()
+        key = await house.post(actor)
+        await house.running(key)
+        other = replace(actor.definition, image="abaco_other")
+        now = house.crew.kit.clock.now()  # and nobody is told
+        await house.stores.actors.update(actor.key, other, new_revision=True, now=now)
+        (worker,) = await house.stores.workers.list_workers()
+        agent = house.crew.spawner.find_live(worker.key)
+        assert agent is not None
+        assert agent.abort()
+        execution = await house.final(key)
+        assert execution.outcome is not None
+        assert (execution.outcome.final_state or {})["AbacoReason"] == "actor_updated"
 
 
 async def test_a_run_is_halted_although_the_server_died_after_the_update() -> None:

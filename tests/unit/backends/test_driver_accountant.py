@@ -102,6 +102,36 @@ async def test_book_is_closed_at_the_end_of_the_process(
     assert await books.settle(container_id) == used
 
 
+async def test_end_of_the_process_is_told_to_who_waits(
+    books: Accountant, jail: Jail, container_id: str
+) -> None:
+    process = jail.run("exec sleep 60")
+    books.watch(container_id, process.pid)
+    waits = [asyncio.ensure_future(books.ended(container_id)) for _ in range(3)]
+    assert await books.is_alive(container_id)
+    waits[0].cancel()  # one that goes away spoils nothing for the others
+    _, pending = await asyncio.wait(waits, timeout=0.1)
+    assert len(pending) == 2
+    process.kill()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*waits[1:])
+        assert not await books.is_alive(container_id)
+        await books.ended(container_id)
+        await books.settle(container_id)
+        await books.ended(container_id)
+    await asyncio.to_thread(process.wait, 30)
+
+
+async def test_end_of_a_process_elsewhere_is_never_told(
+    books: Accountant, container_id: str
+) -> None:
+    books.watch(container_id, os.getpid())  # which is in no such container
+    assert not await books.is_alive(container_id)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await books.ended(container_id)
+
+
 async def test_own_group_tells_of_what_nobody_saw(
     books: Accountant, jail: Jail, container_id: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from abaco.domain.execution import ExecutionStatus, Exit, HaltReason
 from abaco.errors import InvalidTransitionError
 from abaco.lifecycle.execution import (
     TABLE,
+    UNSEEN_END,
     AttemptMachine,
     CompleteLog,
     ContainerLost,
@@ -152,6 +154,32 @@ def test_an_engine_that_comes_back_with_the_container_changes_nothing() -> None:
     assert isinstance(final, Finalize)
     assert final.status is ExecutionStatus.COMPLETE
     assert final.final_state == {"ExitCode": 0, "AbacoEngineOutage": True}
+
+
+def test_an_end_the_engine_did_not_see_is_final_without_an_exit_code() -> None:
+    unseen = replace(an_exit(0), exit_code=None)
+    machine = a_machine()
+    (final,) = play(machine, STARTED, Exited(unseen), LogCompleted())
+    assert final == Finalize(
+        ExecutionStatus.ERROR,
+        exit=unseen,
+        final_state={"ExitCode": 0, "AbacoEndUnseen": True},
+        error=UNSEEN_END,
+    )
+
+
+def test_a_halted_program_has_ended_also_when_the_engine_did_not_see_it() -> None:
+    unseen = replace(an_exit(0), exit_code=None)
+    machine = a_machine()
+    play(machine, STARTED, HaltRequested(HaltReason.TIMEOUT))
+    (final,) = play(machine, Exited(unseen), LogCompleted())
+    assert isinstance(final, Finalize)
+    assert final.status is ExecutionStatus.COMPLETE
+    assert final.final_state == {
+        "ExitCode": 0,
+        "AbacoReason": "timeout",
+        "AbacoEndUnseen": True,
+    }
 
 
 @pytest.mark.parametrize("code", [137, 143, 255])
