@@ -29,6 +29,9 @@ MAX_CALLS = 64
 MAX_IDLE = 16
 #: largest body of a short call; a stream has no bound
 MAX_REPLY_BYTES = 64 * 1024 * 1024
+#: Seconds of silence, and between tries, and how many fail, before an engine's host is gone; a
+#: call that waits for the end of a container is silent for as long as that runs
+KEEPALIVE = {socket.TCP_KEEPIDLE: 15, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
 #: methods that may be sent twice
 REPEATABLE = frozenset({"GET", "HEAD", "DELETE"})
 
@@ -189,7 +192,7 @@ class EngineHttp:
     async def _connect(self) -> IOStream:
         try:
             if self._address is not None:
-                return await TCPClient().connect(*self._address)
+                return _kept_alive(await TCPClient().connect(*self._address))
             stream = IOStream(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
             try:
                 return await stream.connect(self.socket_path)
@@ -211,3 +214,11 @@ class EngineHttp:
         """Close the kept connections; calls in flight go on."""
         while self._idle:
             self._idle.pop().close()
+
+
+def _kept_alive(stream: IOStream) -> IOStream:
+    """Have the kernel notice when the other host goes without a word."""
+    stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in KEEPALIVE.items():
+        stream.socket.setsockopt(socket.IPPROTO_TCP, option, value)
+    return stream

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 from tornado.httpserver import HTTPServer
@@ -15,6 +20,7 @@ from tornado.netutil import bind_sockets, bind_unix_socket
 from tornado.web import Application, RequestHandler
 
 from abaco.errors import EngineTimeoutError, EngineUnavailableError
+from backends.drivers import engine_http as module
 from backends.drivers.engine_http import MAX_IDLE, EngineHttp
 from backends.drivers.engine_wire import EngineReplyError
 
@@ -357,3 +363,55 @@ async def test_tcp_endpoint(world: World) -> None:
     http.close()
     server.stop()
     await server.close_all_connections()
+
+
+#: listens, says where, and never answers
+_SILENT = """
+import socket, time
+listener = socket.create_server(("", 0))
+print(listener.getsockname()[1], flush=True)
+connection = listener.accept()[0]
+print("there", flush=True)
+time.sleep(60)
+"""
+
+
+@contextmanager
+def silent_host() -> Iterator[tuple[str, str, IO[str]]]:
+    """Make a network with another host; yields its name, its endpoint and what it says here."""
+    name = f"ab{secrets.token_hex(4)}"
+    net = f"10.{secrets.randbelow(200) + 20}.{secrets.randbelow(250)}"
+    commands = (
+        f"netns add {name}",
+        f"link add {name} type veth peer name e0 netns {name}",
+        f"address add {net}.1/24 dev {name}",
+        f"link set {name} up",
+        f"-n {name} address add {net}.2/24 dev e0",
+        f"-n {name} link set e0 up",
+    )
+    try:
+        for command in commands:
+            subprocess.run(["ip", *command.split()], check=True)
+        program = ["ip", "netns", "exec", name, sys.executable, "-c", _SILENT]
+        with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as silent:
+            assert silent.stdout is not None
+            try:
+                yield name, f"tcp://{net}.2:{silent.stdout.readline().strip()}", silent.stdout
+            finally:
+                silent.kill()
+    finally:
+        subprocess.run(["ip", "netns", "delete", name], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another network needs root")
+async def test_host_that_goes_without_a_word_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEEPALIVE", dict.fromkeys(module.KEEPALIVE, 1))
+    with silent_host() as (name, endpoint, says):
+        http = EngineHttp(endpoint, timeout_s=5)
+        async with http.stream("POST", "/wait", answers_late=True) as stream:
+            assert await asyncio.to_thread(says.readline) == "there\n"
+            down = ["ip", "-n", name, "link", "set", "e0", "down"]
+            await asyncio.to_thread(subprocess.run, down, check=True)
+            async with asyncio.timeout(20):
+                with pytest.raises(EngineUnavailableError, match="hung up"):
+                    await stream.read()
