@@ -53,9 +53,10 @@ def goes_on(server: Server, engine: Engine, actor: str) -> None:
     server.until(lambda: not engine.containers(), "all containers to be gone")
 
 
-def is_second(server: Server, engine: Engine, execution: str, first: str) -> str:
-    """Wait for the container of the second attempt."""
-    return str(server.until(lambda: container_of(engine, execution, first), "the next attempt"))
+def is_second(server: Server, engine: Engine, actor: str, execution: str, first: str) -> None:
+    """Wait for the second attempt."""
+    server.until(lambda: container_of(engine, execution, first), "the next attempt")
+    server.until_status(actor, execution, "RUNNING")
 
 
 def test_a_container_removed_by_somebody_ends_or_runs_again(server: Server, engine: Engine) -> None:
@@ -138,7 +139,7 @@ def test_a_program_whose_monitor_died_runs_again(
         actor, execution, container = begin(server, engine)
         pid = first_process(engine, container)
         os.kill(parent_of(pid), signal.SIGKILL)
-        is_second(server, engine, execution, container)
+        is_second(server, engine, actor, execution, container)
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
         server.call("DELETE", f"/actors/{actor}/executions/{execution}")

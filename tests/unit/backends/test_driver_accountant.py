@@ -49,10 +49,10 @@ class Jail:
         """Start a first process of a new pid and network namespace in it."""
         return self.run('exec unshare --net --pid --fork --kill-child python3 -c "$0"', code)
 
-    def run(self, script: str, *arguments: str) -> subprocess.Popen[bytes]:
+    def run(self, script: str, *arguments: str, **pipes: int) -> subprocess.Popen[bytes]:
         """Start an ordinary process in it."""
         join = "".join(f"echo $$ > {place}/cgroup.procs\n" for place in self.places)
-        return subprocess.Popen(["sh", "-c", join + script, *arguments])
+        return subprocess.Popen(["sh", "-c", join + script, *arguments], **pipes)
 
     def remove(self) -> None:
         for place in self.places:
@@ -105,21 +105,24 @@ async def test_book_is_closed_at_the_end_of_the_process(
 async def test_end_of_the_process_is_told_to_who_waits(
     books: Accountant, jail: Jail, container_id: str
 ) -> None:
-    process = jail.run("exec sleep 60")
-    books.watch(container_id, process.pid)
-    waits = [asyncio.ensure_future(books.ended(container_id)) for _ in range(3)]
-    assert await books.is_alive(container_id)
-    waits[0].cancel()  # one that goes away spoils nothing for the others
-    _, pending = await asyncio.wait(waits, timeout=0.1)
-    assert len(pending) == 2
-    process.kill()
-    async with asyncio.timeout(5):
-        await asyncio.gather(*waits[1:])
-        assert not await books.is_alive(container_id)
-        await books.ended(container_id)
-        await books.settle(container_id)
-        await books.ended(container_id)
-    await asyncio.to_thread(process.wait, 30)
+    process = jail.run("echo in; read line", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert await asyncio.to_thread(process.stdout.readline) == b"in\n"
+        books.watch(container_id, process.pid)
+        waits = [asyncio.ensure_future(books.ended(container_id)) for _ in range(3)]
+        assert await books.is_alive(container_id)
+        waits[0].cancel()  # one that goes away spoils nothing for the others
+        _, pending = await asyncio.wait(waits, timeout=0.1)
+        assert len(pending) == 2
+        process.stdin.close()
+        async with asyncio.timeout(5):
+            await asyncio.gather(*waits[1:])
+            assert not await books.is_alive(container_id)
+            await books.ended(container_id)
+            await books.settle(container_id)
+            await books.ended(container_id)
 
 
 async def test_end_of_a_process_elsewhere_is_never_told(
