@@ -16,6 +16,7 @@ from abaco.errors import (
     StartFailedError,
 )
 from abaco.ports.driver import PullPolicy
+from backends.drivers.confinement import Confinement
 from backends.drivers.containers import Plan
 from tests.support.drivers import Lab, read_all, settings
 from tests.support.engines import Engine, running_engine
@@ -144,6 +145,7 @@ async def test_created_but_never_started_cannot_be_adopted(lab: Lab, engine: Eng
         binds=(),
         labels=labels,
         network="none",
+        confinement=Confinement.of(settings().engine),
         log_bytes=10_000_000,
     )
     driver = engine.driver(settings(), "mine")
