@@ -1,8 +1,8 @@
-"""A flood of output, and the server's memory and other requests beside it.
+"""A flood of output or of results, and the server's memory and other requests beside it.
 
 Run: ``python -m tests.benchmarks.bench_flood [--engine docker|podman] [--megabytes 1000]
-[--lines 1000000]``, as root. Private engines, network none. Prints; asserts nothing, and is no
-test.
+[--lines 1000000] [--results 100000]``, as root. Private engines, network none. Prints; asserts
+nothing, and is no test.
 """
 
 # ruff: noqa: T201 - a report on standard output is the point
@@ -16,21 +16,25 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.support.beside import asked_meanwhile
 from tests.support.engines import ENGINES, Engine, running_engine, why_not
 from tests.support.memory import Memory
 from tests.support.server import Server, a_server
 from tests.support.serving import settings_for
 
 SHELL = "abaco_test_shell"
-#: seconds between two requests meanwhile
-PAUSE_S = 0.01
+PYTHON = "abaco_test_python"
+#: what sends results that nobody reads
+SEND = """
+import socket
+results = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+results.connect("/_abaco_results.sock")
+for number in range({count}):
+    results.send(b"%d" % number)
+"""
 #: longest a flood may take
 PATIENCE_S = 600.0
-
-
-def quantile(values: list[float], part: float) -> float:
-    """Return the value that so large a part of them is below."""
-    return sorted(values)[min(len(values) - 1, int(part * len(values)))]
+FINAL = {"COMPLETE", "ERROR"}
 
 
 def disk_bytes(directory: Path) -> int:
@@ -46,32 +50,24 @@ def disk_bytes(directory: Path) -> int:
     return max(sizes)
 
 
-def flood(engine: Engine, server: Server, what: str, script: str) -> None:
+def flood(engine: Engine, server: Server, what: str, actor: str, script: str) -> None:
     """Let a program write, and ask for something else all the time."""
-    actor = server.register(SHELL)
     server.ready(actor)
-    waits_s: list[float] = []
     memory = Memory(server.pid)
     largest = 0
-    with memory.watched():
-        began = looked = time.monotonic()
+    with memory.watched(), asked_meanwhile(server, f"/actors/{actor}") as waits:
+        began = time.monotonic()
         execution = server.send(actor, script)
-        while True:
-            asked = time.monotonic()
-            status = server.execution(actor, execution)["status"]
-            waits_s.append(time.monotonic() - asked)
-            if status in {"COMPLETE", "ERROR"} or asked - began > PATIENCE_S:
+        while (status := server.execution(actor, execution)["status"]) not in FINAL:
+            if time.monotonic() - began > PATIENCE_S:
                 break
-            if asked - looked > 1.0:
-                looked, largest = asked, max(largest, disk_bytes(engine.directory))
-            time.sleep(PAUSE_S)
+            largest = max(largest, disk_bytes(engine.directory))
+            time.sleep(1.0)
         took_s = time.monotonic() - began
-    milliseconds = [1000 * quantile(waits_s, part) for part in (0.5, 0.95, 0.99)]
     print(
         f"{what}: {status} after {took_s:.1f} s, {len(server.logs(actor, execution))} stored;"
-        f" GET p50 {milliseconds[0]:.1f} p95 {milliseconds[1]:.1f} p99 {milliseconds[2]:.1f} ms"
-        f" (n={len(waits_s)}); memory {memory.before_kb / 1024:.0f} MB, grew by"
-        f" {memory.grown_mb:.1f} MB; engine's copy at most {largest / 1e6:.0f} MB"
+        f" {waits}; memory {memory.before_kb / 1024:.0f} MB, grew by {memory.grown_mb:.1f} MB;"
+        f" engine's copy at most {largest / 1e6:.0f} MB"
     )
     server.call("DELETE", f"/actors/{actor}")
 
@@ -82,6 +78,7 @@ def main() -> None:
     parser.add_argument("--engine", choices=sorted(ENGINES))
     parser.add_argument("--megabytes", type=int, default=1000)
     parser.add_argument("--lines", type=int, default=1_000_000)
+    parser.add_argument("--results", type=int, default=100_000)
     options = parser.parse_args()
     print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} CPUs")
     for name in [options.engine] if options.engine else ENGINES:
@@ -92,10 +89,14 @@ def main() -> None:
             settings = settings_for(engine) | {"engine.network": "none"}
             with a_server(Path(directory), settings) as server:
                 size = options.megabytes * 1_000_000
-                bytes_script = f"yes {'x' * 99} | head -c {size}"
-                flood(engine, server, f"{name}, {options.megabytes} MB", bytes_script)
-                lines_script = f"seq {options.lines}"
-                flood(engine, server, f"{name}, {options.lines} lines", lines_script)
+                for what, script in (
+                    (f"{options.megabytes} MB", f"yes {'x' * 99} | head -c {size}"),
+                    (f"{options.lines} lines", f"seq {options.lines}"),
+                ):
+                    flood(engine, server, f"{name}, {what}", server.register(SHELL), script)
+                environment = {"SCRIPT": SEND.format(count=options.results)}
+                sender = server.register(PYTHON, default_environment=environment)
+                flood(engine, server, f"{name}, {options.results} results", sender, "x")
 
 
 if __name__ == "__main__":
