@@ -147,7 +147,6 @@ async def test_created_but_never_started_cannot_be_adopted(lab: Lab, engine: Eng
         network="none",
         confinement=Confinement.of(settings().engine),
         log_bytes=10_000_000,
-        confinement=Confinement.of(settings().engine),
     )
     driver = engine.driver(settings(), "mine")
     container_id = await driver.containers.create(plan)
