@@ -173,9 +173,10 @@ def _check_default_environment(environment: Mapping[str, Any]) -> None:
     try:
         check_environment(
             {
-                name: python_text(value)
+                # null leaves a name out, but it has to be one
+                name: "" if value is None else python_text(value)
                 for name, value in environment.items()
-                if value is not None and not is_reserved(name)
+                if not is_reserved(name)
             }
         )
     except (InvalidInputError, TooLargeError) as error:

@@ -105,6 +105,8 @@ def test_but_not_when_it_asks_for_nothing(jane, name, value):
         ("hints", ('"',)),
         ("hints", ("[", "]")),
         ("default_environment", {"": "x"}),
+        ("default_environment", {"": None}),
+        ("default_environment", {"A\0": None}),
         ("default_environment", {"A=B": "x"}),
         ("default_environment", {"A": "nul\0"}),
         ("default_environment", {"A": "x" * 140_000}),
