@@ -228,10 +228,18 @@ class Accountant:
         answer.add_done_callback(_complain)
 
         def perform() -> None:
+            # who asked may have gone away; what is begun is done all the same
+            is_awaited = answer.set_running_or_notify_cancel()
             try:
-                answer.set_result(work())
+                result = work()
             except Exception as error:  # noqa: BLE001 - whoever asked hears of it
-                answer.set_exception(error)
+                if is_awaited:
+                    answer.set_exception(error)
+                else:
+                    _log_fault(error)
+            else:
+                if is_awaited:
+                    answer.set_result(result)
 
         if self._thread is None:
             self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -380,7 +388,7 @@ class Accountant:
 
 def _complain(answer: Future[Any]) -> None:
     """Write down what went wrong: of some work nobody waits for the end."""
-    if (error := answer.exception()) is not None:
+    if not answer.cancelled() and (error := answer.exception()) is not None:
         _log_fault(error)
 
 

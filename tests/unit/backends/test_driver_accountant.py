@@ -10,6 +10,7 @@ import subprocess
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -230,6 +231,46 @@ async def test_failure_on_the_thread_reaches_who_asked_and_ends_nothing(
     assert "odd text" in caplog.text
     caplog.clear()
     assert await books.settle("c") == Used()
+
+
+@pytest.mark.parametrize("is_failure", [False, True])
+async def test_who_goes_away_before_the_answer_ends_nothing(
+    books: Accountant,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    is_failure: bool,
+) -> None:
+    release = threading.Event()
+    began = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stand_still(_: str) -> SimpleNamespace:
+        loop.call_soon_threadsafe(began.set)
+        release.wait(10)
+        return SimpleNamespace(is_closed=True)
+
+    monkeypatch.setattr(books, "_book_of", stand_still)
+    first = asyncio.create_task(books.is_alive("one"))
+    await began.wait()
+    done: list[str] = []
+
+    def work(name: str | None, _: object = None) -> object:
+        done.append(str(name))
+        if is_failure:
+            raise OSError("not to be read")
+        return Used(), False
+
+    monkeypatch.setattr(books, "_settle", work)
+    second = asyncio.create_task(books.settle("two"))
+    await asyncio.sleep(0)
+    for task in (first, second):
+        task.cancel()
+    await asyncio.gather(first, second, return_exceptions=True)
+    release.set()
+    assert await asyncio.wait_for(books.list_groups(), 10) == []
+    assert done == ["two"]
+    assert ("accounting of a container failed" in caplog.text) is is_failure
+    assert "Traceback" not in caplog.text
 
 
 @pytest.mark.parametrize("name", ["read_counts", "read_traffic", "read_processes"])
