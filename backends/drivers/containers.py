@@ -29,6 +29,10 @@ Names = list[str]
 #: Seconds between tries to look at a container: Podman answers 500 when its process ends while
 #: it is being looked at
 INSPECT_PAUSES_S = (0.02, 0.05, 0.1)
+#: Seconds until an engine is asked again who runs in a container; doubled each time. Docker
+#: cannot say while its containerd is away.
+LIST_PAUSE_S = 0.5
+MAX_LIST_PAUSE_S = 15.0
 #: seconds between tries to remove a container the engine is still busy with; about 10 s in all
 REMOVE_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0, 2.0, 3.0)
 
@@ -96,8 +100,11 @@ class Dialect(Protocol):
     async def ended(self, container_id: str) -> None:
         """Wait until the engine says that the container ended. Raises EngineReplyError."""
 
-    async def is_empty(self, container_id: str) -> bool:
-        """Tell whether the engine finds no process in a container that it says is running."""
+    async def is_empty(self, container_id: str) -> bool | None:
+        """Tell whether the engine finds no process in a container that it says is running.
+
+        None when it cannot say now.
+        """
         return False
 
     @abstractmethod
@@ -233,9 +240,16 @@ class Containers:
         """
         if container_id in self._taken_over and not await self.is_alive(container_id):
             self._taken_over.discard(container_id)
-            if await self._dialect.is_empty(container_id):
+            if await self._is_empty(container_id):
                 return
         await self._accountant.ended(container_id)
+
+    async def _is_empty(self, container_id: str) -> bool:
+        pause_s = LIST_PAUSE_S
+        while (is_empty := await self._dialect.is_empty(container_id)) is None:
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, MAX_LIST_PAUSE_S)
+        return is_empty
 
     async def is_alive(self, container_id: str) -> bool:
         """Tell whether this host says that the program runs."""

@@ -244,12 +244,12 @@ class DockerDialect(Dialect):
         ) as stream:
             await stream.read()
 
-    async def is_empty(self, container_id: str) -> bool:
-        """Have the engine list the processes; one that cannot say so is believed to have some."""
+    async def is_empty(self, container_id: str) -> bool | None:
+        """Have the engine list the processes."""
         try:
             reply = await self._http.call("GET", f"{BASE}/containers/{container_id}/top")
         except EngineReplyError:
-            return False
+            return None
         return not reply.json().get("Processes")
 
     async def judge(self, seen: Inspection) -> Verdict:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from abaco.errors import ContainerMissingError, DriverError, EngineUnavailableError
+from backends.drivers import containers
 from backends.drivers import last_word as module
 from backends.drivers.last_word import EndUnseenError, learn_end
 from backends.drivers.state import Inspection, read_inspection
@@ -156,3 +157,43 @@ async def test_an_engine_that_stops_waiting_is_asked_again_by_others() -> None:
     with pytest.raises(DriverError, match="stopped waiting"):
         await learn(engine)
     assert "kill" not in engine.calls
+
+
+class Unsure:
+    """A dialect that cannot say at first who runs in a container; and an accountant without it."""
+
+    def __init__(self, *answers: bool | None) -> None:
+        self.answers = [*answers]
+
+    async def is_empty(self, container_id: str) -> bool | None:
+        return self.answers.pop(0)
+
+    def attach(self, seen: Inspection) -> None:
+        pass
+
+    def watch(self, container_id: str, pid: int) -> None:
+        pass
+
+    async def is_alive(self, container_id: str) -> bool:
+        return False
+
+    async def ended(self, container_id: str) -> None:
+        await asyncio.Future()
+
+
+async def test_who_runs_in_a_container_is_asked_until_the_engine_can_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(containers, "LIST_PAUSE_S", 0.0)
+    unsure: Any = Unsure(None, None, True)
+    calls = containers.Containers(unsure, unsure, unsure)
+    seen = looks("running")
+    calls.attach(seen)
+    await asyncio.wait_for(calls.gone(seen.container_id), 5)
+    assert unsure.answers == []
+
+    unsure.answers = [None, False]  # somebody does run there
+    calls.attach(seen)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(calls.gone(seen.container_id), 0.05)
+    assert unsure.answers == []
