@@ -229,8 +229,8 @@ async def test_place_of_the_groups_can_be_left_to_the_engine(engine: Engine) -> 
         running = await Lab(driver).start(f"{BURN}sleep 0.3")
         assert names() == set()
         end = await running.wait()
-    # by whoever heard of the end first
-    assert 250 * MS < end.cpu_ns < 600 * MS
+    # by whoever heard of the end first; 0, which is unknown, when that was too late
+    assert end.cpu_ns == 0 or 250 * MS < end.cpu_ns < 600 * MS
 
 
 async def test_sums_of_the_older_abaco(engine: Engine) -> None:
