@@ -239,8 +239,10 @@ class Containers:
         Whether one that was taken over has ended before, the engine is asked.
         """
         if container_id in self._taken_over and not await self.is_alive(container_id):
+            is_empty = await self._is_empty(container_id)
+            # not before there is an answer: who went away without one has to ask again
             self._taken_over.discard(container_id)
-            if await self._is_empty(container_id):
+            if is_empty:
                 return
         await self._accountant.ended(container_id)
 

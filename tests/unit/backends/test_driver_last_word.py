@@ -197,3 +197,17 @@ async def test_who_runs_in_a_container_is_asked_until_the_engine_can_say(
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(calls.gone(seen.container_id), 0.05)
     assert unsure.answers == []
+
+
+async def test_who_runs_in_a_container_is_asked_again_by_who_had_no_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(containers, "LIST_PAUSE_S", 60.0)
+    unsure: Any = Unsure(None, True)
+    calls = containers.Containers(unsure, unsure, unsure)
+    seen = looks("running")
+    calls.attach(seen)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(calls.gone(seen.container_id), 0.05)
+    await asyncio.wait_for(calls.gone(seen.container_id), 5)
+    assert unsure.answers == []
