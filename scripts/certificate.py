@@ -2,7 +2,8 @@
 
 The files in DIRECTORY: ca.pem (for clients, and [runtime] actor_ca_bundle), ca.key, server.pem and
 server.key ([web] tls_certificate and tls_key). Files that are there stay: a second run signs a
-missing server certificate with the authority it finds, and else does nothing.
+missing server certificate with the authority it finds, and else does nothing but tell for which
+names the one is that is there, and until when. It fails when that is not what it was asked for.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+THIS_MACHINE = ["localhost", "127.0.0.1", "::1"]
 #: browsers and Apple's systems refuse server certificates that are good for longer
 MAX_DAYS = 398
 CA_DAYS = 3650
@@ -38,7 +40,6 @@ def arguments(words: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "names",
         nargs="*",
-        default=["localhost", "127.0.0.1", "::1"],
         metavar="NAME",
         help="what clients call the server: names and addresses (default: this machine)",
     )
@@ -50,6 +51,22 @@ def arguments(words: list[str]) -> argparse.Namespace:
     if not 1 <= found.days <= MAX_DAYS:
         parser.error(f"--days is 1 to {MAX_DAYS}")
     return found
+
+
+def keep(directory: Path, server: x509.Certificate, wanted: list[str]) -> str:
+    """Tell about the server certificate that is there; fails unless it is good for the names."""
+    extension = server.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    names = [str(name.value) for name in extension.value]
+    until = server.not_valid_after_utc
+    told = f"{directory}: everything is there, made for {', '.join(names)}, good until {until:%F}"
+    advice = (
+        "--force makes it anew, with a new authority; without server.pem and server.key only it"
+    )
+    if missing := {str(_alternative(name).value) for name in wanted} - set(names):
+        raise SystemExit(f"{told}; not for {', '.join(sorted(missing))}: {advice}")
+    if until < datetime.now(UTC):
+        raise SystemExit(f"{told}, which is over: {advice}")
+    return told
 
 
 def make_authority(key: Key, now: datetime) -> x509.Certificate:
@@ -151,9 +168,11 @@ def main(words: list[str]) -> None:
     """Make what is missing, and say where it is."""
     given = arguments(words)
     given.directory.mkdir(parents=True, exist_ok=True)
-    if not given.force and _load(given.directory, "server") is not None:
-        sys.stdout.write(f"{given.directory}: everything is there; --force makes it anew\n")
+    there = None if given.force else _load(given.directory, "server")
+    if there is not None:
+        sys.stdout.write(f"{keep(given.directory, there[0], given.names)}\n")
         return
+    names = given.names or THIS_MACHINE
     now = datetime.now(UTC).replace(microsecond=0)
     authority = None if given.force else _load(given.directory, "ca")
     if authority is None:
@@ -161,10 +180,10 @@ def main(words: list[str]) -> None:
         authority = make_authority(key, now), key
         _save(given.directory, "ca", *authority)
     key = ec.generate_private_key(ec.SECP256R1())
-    server = make_server(key, given.names, *authority, now, given.days)
+    server = make_server(key, names, *authority, now, given.days)
     _save(given.directory, "server", server, key)
     sys.stdout.write(
-        f"made for {', '.join(given.names)}, good for {given.days} days:\n"
+        f"made for {', '.join(names)}, good for {given.days} days:\n"
         f"  [web] tls_certificate: {given.directory / 'server.pem'}\n"
         f"  [web] tls_key: {given.directory / 'server.key'}\n"
         f"  [runtime] actor_ca_bundle, and abaco --ca: {given.directory / 'ca.pem'}\n"

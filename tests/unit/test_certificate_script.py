@@ -88,9 +88,34 @@ def test_the_authority_signs_servers_and_nothing_above_them(made):
 
 def test_what_is_there_stays(made):
     before = contents(made)
-    result = run(made, "other.example.org")
-    assert (result.returncode, contents(made)) == (0, before)
-    assert "everything is there; --force" in result.stdout
+    for names in ([], ["192.0.2.7"], ["192.0.2.7", "abaco.example.org"]):
+        result = run(made, *names)
+        assert (result.returncode, contents(made)) == (0, before)
+        assert (
+            "everything is there, made for abaco.example.org, 192.0.2.7, good unt" in result.stdout
+        )
+
+
+def test_what_is_there_for_other_names_stays_and_is_not_passed_off_for_these(made):
+    before = contents(made)
+    result = run(made, "192.0.2.7", "other.example.org", "::1")
+    assert (result.returncode, contents(made)) == (1, before)
+    assert "made for abaco.example.org, 192.0.2.7, good until" in result.stderr
+    assert "; not for ::1, other.example.org: --force makes it anew" in result.stderr
+
+
+def test_what_is_over_is_not_passed_off_as_good(made, monkeypatch):
+    sys_path = [str(SCRIPT.parent), *sys.path]
+    monkeypatch.setattr(sys, "path", sys_path)
+    import certificate
+
+    ca, key = certificate._load(made, "ca")
+    past = datetime.now(UTC) - timedelta(days=40)
+    server = certificate.make_server(key, ["old.example.org"], ca, key, past, 30)
+    certificate._save(made, "server", server, key)
+    result = run(made)
+    assert result.returncode == 1
+    assert "which is over: --force makes it anew" in result.stderr
 
 
 def test_a_server_is_signed_by_the_authority_that_is_there(made):
