@@ -385,7 +385,7 @@ class UnknownPathHandler(BaseHandler):
 
     def prepare(self) -> None:
         """Answer before anything else is looked at."""
-        raise errors.NotFoundError("there is nothing at this path")
+        raise errors.NotFoundError("there is nothing at this path; /docs shows what there is")
 
 
 class TooLargeHandler(BaseHandler):
