@@ -18,7 +18,7 @@ from abaco.errors import (
 )
 from abaco.lifecycle.images import PullRule, Step, may_use
 from abaco.ports.clock import Clock
-from abaco.ports.driver import ImageHost, ImageInfo, PullPolicy
+from abaco.ports.driver import ImageHost, ImageInfo
 from abaco.ports.images import EVERYBODY, ImageId, ImageRecord, Pin
 from abaco.ports.registries import Registries
 from abaco.ports.store import Stores
@@ -86,7 +86,7 @@ class ImageKeeper:
 
         Raises:
             ImageMissingError: It is not to be had, or not by this tenant.
-            DriverError: As ``ImageHost.ensure_image``.
+            DriverError: As ``ImageHost.pull_image``.
 
         """
         image = await self._ensure(wanted, progress)
@@ -145,7 +145,7 @@ class ImageKeeper:
             raise ImageMissingError(f"{gone}, and nothing is pulled (pull policy 'never')")
         try:
             image = await self._pull(
-                wanted, pin.digest, PullPolicy.CHECK, is_new=True, progress=progress
+                wanted, pin.digest, may_keep=False, is_new=True, progress=progress
             )
         except ImageMissingError as error:
             raise ImageMissingError(f"{gone}: {error.message}; {advice}") from error
@@ -183,9 +183,12 @@ class ImageKeeper:
                 f"image {wanted.reference!r} is not known to be for this tenant, and its registry"
                 " is not asked because the pull policy is 'never'"
             )
-        policy = PullPolicy.ALWAYS if is_allowed else PullPolicy.CHECK
         return await self._pull(
-            wanted, wanted.reference, policy, is_new=present is None, progress=progress
+            wanted,
+            wanted.reference,
+            may_keep=is_allowed,
+            is_new=present is None,
+            progress=progress,
         )
 
     async def _find_record(self, image: ImageInfo) -> ImageRecord | None:
@@ -204,8 +207,8 @@ class ImageKeeper:
         self,
         wanted: Wanted,
         reference: str,
-        policy: PullPolicy,
         *,
+        may_keep: bool,
         is_new: bool,
         progress: Progress,
     ) -> ImageInfo:
@@ -220,10 +223,10 @@ class ImageKeeper:
             await persist(lambda: self._images.begin_pull(reference, self._clock.now()))
         try:
             async with self._slots:
-                image = await self._host.ensure_image(
+                image = await self._host.pull_image(
                     reference,
-                    policy,
                     timeout_s=self._timeout_s,
+                    may_keep=may_keep,
                     credentials=account.credentials if account is not None else None,
                     progress=progress,
                 )

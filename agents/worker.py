@@ -172,7 +172,7 @@ class WorkerAgent:
     async def _pull(self) -> life.Stimulus:
         """Bring the image, but leave when the worker is not wanted any more."""
         async with asyncio.TaskGroup() as group:
-            pull = group.create_task(self._ensure_image())
+            pull = group.create_task(self._bring_image())
             leave = group.create_task(self._wait_for_drain())
             done, _ = await asyncio.wait({pull, leave}, return_when=asyncio.FIRST_COMPLETED)
             pull.cancel()
@@ -183,7 +183,7 @@ class WorkerAgent:
         while await self._find_actor() is not None and not await self._is_drained():
             await self._notices.wait()
 
-    async def _ensure_image(self) -> life.Stimulus:
+    async def _bring_image(self) -> life.Stimulus:
         """Bring the image. An engine that fails without saying why gets a few more tries."""
         failures = 0
         while True:

@@ -14,22 +14,11 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from typing import Protocol
 
 from abaco.domain.execution import ExecutionKey
 from abaco.domain.execution import Exit as Exit
 from abaco.domain.ids import ActorId, ExecutionId, Tenant, WorkerId
-
-
-class PullPolicy(StrEnum):
-    """When an image is pulled although it may be there."""
-
-    ALWAYS = "always"
-    #: always, and what is there is not kept when the pull fails
-    CHECK = "check"
-    IF_NOT_PRESENT = "if_not_present"
-    NEVER = "never"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,23 +189,22 @@ class ImageHost(Protocol):
         """Look for an image by name or content id. A name without tag means ``:latest``."""
 
     @abstractmethod
-    async def ensure_image(
+    async def pull_image(
         self,
         reference: str,
-        policy: PullPolicy,
         *,
         timeout_s: float,
+        may_keep: bool,
         credentials: Credentials | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> ImageInfo:
-        """Make sure the image is on the engine's host, pulling as the policy says.
+        """Ask the reference's registry, and bring the image to the engine's host.
 
-        A name without tag means ``:latest``. With ALWAYS, a failed pull of an image that is
-        present is no error when the registry cannot be reached or does not know it: images
-        built on the host keep working. With CHECK it is: who may not have it at the registry
-        shall not have it here. Raises ImageMissingError with a text that says what was tried.
-        ``credentials`` are for the reference's registry. ``progress`` receives short lines for
-        people.
+        A name without tag means ``:latest``. With ``may_keep``, a failed pull of an image that is
+        present is no error: images built on the host keep working. Without, it is: who may not
+        have it at the registry shall not have it here. Raises ImageMissingError with a text that
+        says what was tried. ``credentials`` are for the reference's registry. ``progress``
+        receives short lines for people.
         """
 
     @abstractmethod

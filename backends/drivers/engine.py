@@ -21,7 +21,6 @@ from abaco.ports.driver import (
     Exit,
     ImageInfo,
     OwnedContainer,
-    PullPolicy,
     Running,
     Slot,
 )
@@ -144,20 +143,20 @@ class EngineDriver(Driver):
         """Remove an image that nobody uses."""
         return await self._images.remove(image_id, references)
 
-    async def ensure_image(
+    async def pull_image(
         self,
         reference: str,
-        policy: PullPolicy,
         *,
         timeout_s: float,
+        may_keep: bool,
         credentials: Credentials | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> ImageInfo:
-        """Look for the image, and pull as the policy says."""
-        return await self._images.ensure(
+        """Bring the image from its registry."""
+        return await self._images.pull(
             reference,
-            policy,
             timeout_s=timeout_s,
+            may_keep=may_keep,
             credentials=credentials,
             progress=progress or (lambda line: None),
         )

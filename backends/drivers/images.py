@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from abaco.domain.image import DOCKER_HUB, is_content_id, registry_of, repository_of
 from abaco.errors import EngineTimeoutError, ImageMissingError
 from abaco.metrics import image_pull
-from abaco.ports.driver import Credentials, ImageInfo, PullPolicy
+from abaco.ports.driver import Credentials, ImageInfo
 from backends.drivers.engine_wire import EngineReplyError
 
 log = logging.getLogger(__name__)
@@ -178,30 +178,21 @@ class Images:
             return False
         return True
 
-    async def ensure(
+    async def pull(
         self,
         reference: str,
-        policy: PullPolicy,
         *,
         timeout_s: float,
+        may_keep: bool,
         credentials: Credentials | None,
         progress: Callable[[str], None],
     ) -> ImageInfo:
-        """Make sure the image is there; see ``ImageHost.ensure_image``."""
+        """Bring an image from its registry; see ``ImageHost.pull_image``."""
         name = _name(reference)
+        pull = _Pull(name, timeout_s, credentials, progress)
         async with self._alone(name):
-            found = await self._api.find(name)
-            is_wanted = policy in (PullPolicy.ALWAYS, PullPolicy.CHECK)
-            if is_wanted or (found is None and policy is not PullPolicy.NEVER):
-                pull = _Pull(name, timeout_s, credentials, progress)
-                kept = None if policy is PullPolicy.CHECK else found
-                return await self._pull_or_keep(reference, pull, kept)
-        if found is None:
-            raise ImageMissingError(
-                f"image {reference!r} is not on the engine's host, and was not pulled because"
-                " the pull policy is 'never'"
-            )
-        return _describe(reference, found)
+            present = await self._api.find(name) if may_keep else None
+            return await self._pull_or_keep(reference, pull, present)
 
     @asynccontextmanager
     async def _alone(self, name: str) -> AsyncIterator[None]:

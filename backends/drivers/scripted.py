@@ -38,7 +38,6 @@ from abaco.ports.driver import (
     Exit,
     ImageInfo,
     OwnedContainer,
-    PullPolicy,
     Running,
     Slot,
 )
@@ -299,32 +298,29 @@ class ScriptedDriver(Driver):
         self.engine.images -= {name for name in self.engine.images if _id(name) == image_id}
         return True
 
-    async def ensure_image(
+    async def pull_image(
         self,
         reference: str,
-        policy: PullPolicy,
         *,
         timeout_s: float,
+        may_keep: bool,
         credentials: Credentials | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> ImageInfo:
-        """Pull unless present; fails for the script's missing images."""
-        self.engine.called("ensure_image", reference)
+        """Take the script's time; fails for its missing images."""
+        self.engine.called("pull_image", reference)
         script = self.engine.script
-        is_present = reference in self.engine.images
-        if script.is_missing(reference) or (policy is PullPolicy.NEVER and not is_present):
+        if script.is_missing(reference):
             raise ImageMissingError(f"image {reference!r} is neither here nor in a registry")
-        is_pulled = policy in (PullPolicy.ALWAYS, PullPolicy.CHECK) or not is_present
-        if is_pulled:
-            if progress is not None:
-                progress(f"pulling {reference}")
-            if script.pull_delay_s > timeout_s:
-                await asyncio.sleep(timeout_s)
-                raise EngineTimeoutError(f"pulling {reference!r} took longer than {timeout_s} s")
-            await asyncio.sleep(script.pull_delay_s)
-            self.engine.check_up()
-            self.engine.images.add(reference)
-        return _describe(reference, is_pulled=is_pulled)
+        if progress is not None:
+            progress(f"pulling {reference}")
+        if script.pull_delay_s > timeout_s:
+            await asyncio.sleep(timeout_s)
+            raise EngineTimeoutError(f"pulling {reference!r} took longer than {timeout_s} s")
+        await asyncio.sleep(script.pull_delay_s)
+        self.engine.check_up()
+        self.engine.images.add(reference)
+        return _describe(reference, is_pulled=True)
 
     async def prepare(self, spec: ContainerSpec) -> Slot:
         """Return a plan."""

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from abaco.errors import ContainerMissingError, ImageMissingError, StartFailedError
-from abaco.ports.driver import Limits, PullPolicy
+from abaco.ports.driver import Limits
 from backends.drivers.scripted import Act, Script, ScriptedDriver, ScriptedEngine, print_message
 from tests.support.drivers import Lab, read_all, settings
 from tests.support.engines import ENGINE_PARAMS, EnginePool
@@ -218,21 +218,18 @@ async def test_failed_start_leaves_nothing(lab: Lab) -> None:
 
 
 async def test_missing_image_says_what_was_tried(lab: Lab) -> None:
+    assert await lab.driver.find_image("missing_here") is None
     with pytest.raises(ImageMissingError, match="missing_here"):
-        await lab.driver.ensure_image("missing_here", PullPolicy.NEVER, timeout_s=20)
-    with pytest.raises(ImageMissingError, match="missing_here"):
-        await lab.driver.ensure_image(
-            "127.0.0.1:9/missing_here", PullPolicy.IF_NOT_PRESENT, timeout_s=20
-        )
+        await lab.driver.pull_image("127.0.0.1:9/missing_here", timeout_s=20, may_keep=True)
 
 
 async def test_local_image_has_an_id_and_its_name(lab: Lab) -> None:
-    image = await lab.driver.ensure_image(
-        "abaco_test_echo", PullPolicy.IF_NOT_PRESENT, timeout_s=20
-    )
+    image = await lab.driver.find_image("abaco_test_echo")
+    other = await lab.driver.find_image("abaco_test_fail")
+    assert image is not None
+    assert other is not None
     assert image.reference == "abaco_test_echo"
     assert image.id.startswith("sha256:")
-    other = await lab.driver.ensure_image("abaco_test_fail", PullPolicy.NEVER, timeout_s=20)
     assert other.id != image.id
 
 

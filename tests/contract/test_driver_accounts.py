@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from abaco.errors import EngineTimeoutError, ImageMissingError
-from abaco.ports.driver import Credentials, PullPolicy
+from abaco.ports.driver import Credentials
 from tests.support.debian_registry import DebianRegistry, a_registry
 from tests.support.drivers import Lab, settings
 from tests.support.engines import Engine
@@ -39,10 +39,8 @@ def name() -> str:
     return f"team/image{new_id().lower()}"
 
 
-async def pull(
-    lab: Lab, reference: str, who: Credentials | None = JANE, policy: PullPolicy = PullPolicy.CHECK
-) -> str:
-    image = await lab.driver.ensure_image(reference, policy, timeout_s=60, credentials=who)
+async def pull(lab: Lab, reference: str, who: Credentials | None = JANE) -> str:
+    image = await lab.driver.pull_image(reference, timeout_s=60, may_keep=False, credentials=who)
     assert image.is_pulled
     return image.id
 
@@ -60,7 +58,7 @@ async def clear(lab: Lab) -> None:
 
 async def test_an_account_opens_the_registry(lab: Lab, registry: DebianRegistry) -> None:
     reference = registry.put(name(), rootfs_tar(), shell(f"echo private # {new_id()}"))
-    await pull(lab, reference, policy=PullPolicy.IF_NOT_PRESENT)
+    await pull(lab, reference)
     assert await run(lab, reference) == b"private\n"
 
 
@@ -71,8 +69,8 @@ async def test_without_it_nothing_comes(
     reference = registry.put(name(), rootfs_tar(), shell(f"echo {new_id()}"))
     lines: list[str] = []
     with pytest.raises(ImageMissingError, match=r"could not be pulled.*auth") as caught:
-        await lab.driver.ensure_image(
-            reference, PullPolicy.ALWAYS, timeout_s=60, credentials=who, progress=lines.append
+        await lab.driver.pull_image(
+            reference, timeout_s=60, may_keep=True, credentials=who, progress=lines.append
         )
     assert reference in caught.value.message
     assert await lab.driver.find_image(reference) is None
@@ -85,7 +83,7 @@ async def test_what_is_here_must_be_asked_for(lab: Lab, registry: DebianRegistry
     image = await pull(lab, reference)
     with pytest.raises(ImageMissingError):
         await pull(lab, reference, None)
-    kept = await lab.driver.ensure_image(reference, PullPolicy.ALWAYS, timeout_s=60)
+    kept = await lab.driver.pull_image(reference, timeout_s=60, may_keep=True)
     assert (kept.id, kept.is_pulled) == (image, False)
     assert await pull(lab, reference) == image
 
@@ -184,7 +182,7 @@ async def test_a_registry_that_dies_in_mid_pull(lab: Lab) -> None:
         reference = registry.put(name(), rootfs_tar() + new_id().encode(), shell("echo whole"))
         registry.is_breaking = True
         with pytest.raises((ImageMissingError, EngineTimeoutError), match="could not be pulled"):
-            await lab.driver.ensure_image(reference, PullPolicy.IF_NOT_PRESENT, timeout_s=4)
+            await lab.driver.pull_image(reference, timeout_s=4, may_keep=True)
         assert await lab.driver.find_image(reference) is None
         registry.is_breaking = False
         await pull(lab, reference, None)
@@ -196,7 +194,7 @@ async def test_images_of_the_host_are_left_alone(lab: Lab) -> None:
     assert echo is not None
     assert not await lab.driver.remove_image(echo.id, [])
     with suppress(ImageMissingError):
-        await lab.driver.ensure_image("abaco_test_echo", PullPolicy.ALWAYS, timeout_s=30)
+        await lab.driver.pull_image("abaco_test_echo", timeout_s=30, may_keep=True)
     assert await lab.driver.find_image("abaco_test_echo") == echo
 
 
@@ -208,5 +206,3 @@ async def test_a_name_without_registry_is_not_found_at_another(
     await pull(lab, registry.put(repository, rootfs_tar(), shell(f"echo {new_id()}")))
     for short in (repository, repository.rpartition("/")[2]):
         assert await lab.driver.find_image(short) is None
-        with pytest.raises(ImageMissingError):
-            await lab.driver.ensure_image(short, PullPolicy.NEVER, timeout_s=30)

@@ -15,7 +15,6 @@ from abaco.errors import (
     EngineUnavailableError,
     StartFailedError,
 )
-from abaco.ports.driver import PullPolicy
 from backends.drivers.confinement import Confinement
 from backends.drivers.containers import Plan
 from tests.support.drivers import Lab, read_all, settings
@@ -59,7 +58,7 @@ async def test_every_new_call_says_so(lab: Lab, engine: Engine) -> None:
     await asyncio.to_thread(engine.kill)
     calls = [
         lab.driver.info(),
-        lab.driver.ensure_image("abaco_test_echo", PullPolicy.ALWAYS, timeout_s=10),
+        lab.driver.pull_image("abaco_test_echo", timeout_s=10, may_keep=True),
         lab.driver.find_image("abaco_test_echo"),
         lab.driver.list_images(),
         lab.driver.remove_image(spec.image.id, []),

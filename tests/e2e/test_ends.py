@@ -109,42 +109,46 @@ def test_a_monitor_that_dies_with_its_program_ends_the_run(server: Server, engin
     goes_on(server, engine, actor)
 
 
+@pytest.fixture
+def podman(
+    engine_pool: Any, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[tuple[Server, Engine]]:
+    """Only Podman has a monitor for each container that may end without a word."""
+    with (
+        engine_pool.lend("podman", request.session) as engine,
+        a_server(tmp_path, settings_for(engine)) as server,
+    ):
+        yield server, engine
+
+
 @pytest.mark.podman
 def test_an_end_in_the_absence_of_the_server_is_found_at_its_start(
-    engine_pool: Any, request: pytest.FixtureRequest, tmp_path: Path
+    podman: tuple[Server, Engine],
 ) -> None:
-    with (
-        engine_pool.lend("podman", request.session) as engine,
-        a_server(tmp_path, settings_for(engine)) as server,
-    ):
-        actor, execution, container = begin(server, engine)
-        server.kill()
-        pid = first_process(engine, container)
-        for victim in (parent_of(pid), pid):
-            os.kill(victim, signal.SIGKILL)
-        server.start()
-        done = server.until_final(actor, execution)
-        assert (done["status"], done["exit_code"]) == ("ERROR", "undetermined")
-        goes_on(server, engine, actor)
+    server, engine = podman
+    actor, execution, container = begin(server, engine)
+    server.kill()
+    pid = first_process(engine, container)
+    for victim in (parent_of(pid), pid):
+        os.kill(victim, signal.SIGKILL)
+    server.start()
+    done = server.until_final(actor, execution)
+    assert (done["status"], done["exit_code"]) == ("ERROR", "undetermined")
+    goes_on(server, engine, actor)
 
 
 @pytest.mark.podman
-def test_a_program_whose_monitor_died_runs_again(
-    engine_pool: Any, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
-    with (
-        engine_pool.lend("podman", request.session) as engine,
-        a_server(tmp_path, settings_for(engine)) as server,
-    ):
-        actor, execution, container = begin(server, engine)
-        pid = first_process(engine, container)
-        os.kill(parent_of(pid), signal.SIGKILL)
-        is_second(server, engine, actor, execution, container)
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
-        server.call("DELETE", f"/actors/{actor}/executions/{execution}")
-        assert server.until_final(actor, execution)["status"] == "COMPLETE"
-        goes_on(server, engine, actor)
+def test_a_program_whose_monitor_died_runs_again(podman: tuple[Server, Engine]) -> None:
+    server, engine = podman
+    actor, execution, container = begin(server, engine)
+    pid = first_process(engine, container)
+    os.kill(parent_of(pid), signal.SIGKILL)
+    is_second(server, engine, actor, execution, container)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    server.call("DELETE", f"/actors/{actor}/executions/{execution}")
+    assert server.until_final(actor, execution)["status"] == "COMPLETE"
+    goes_on(server, engine, actor)
 
 
 @pytest.fixture

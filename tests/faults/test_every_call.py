@@ -43,7 +43,7 @@ STORE_CALLS = [
 DRIVER_CALLS = [
     "info",
     "find_image",
-    "ensure_image",
+    "pull_image",
     "prepare",
     "dispatch",
     "output",

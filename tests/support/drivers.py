@@ -18,7 +18,6 @@ from abaco.ports.driver import (
     Driver,
     Exit,
     Limits,
-    PullPolicy,
     Running,
 )
 from tests.support.records import new_id
@@ -47,7 +46,8 @@ class Lab:
 
     async def spec(self, image: str = "abaco_test_shell", **fields: Any) -> ContainerSpec:
         """Make a spec of an image that is there."""
-        found = await self.driver.ensure_image(image, PullPolicy.NEVER, timeout_s=30)
+        found = await self.driver.find_image(image)
+        assert found is not None
         limits = fields.pop("limits", Limits())
         return ContainerSpec(
             image=found,

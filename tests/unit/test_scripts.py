@@ -55,6 +55,17 @@ def tools(tmp_path):
     return add
 
 
+@pytest.fixture
+def copy(tools, tmp_path):
+    """Return a directory with a copy of the scripts and samples, which use the ``tools``."""
+    for folder in ("scripts", "samples"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "tools/python").symlink_to(sys.executable)
+    (tmp_path / "scripts/venv").write_text(f"#!/bin/sh\necho {tmp_path / 'tools'}\n")
+    return tmp_path
+
+
 class TestPackages:
     def test_nothing_to_do_when_everything_is_there(self, tools):
         path = tools("dpkg-query", "echo install ok installed")
@@ -158,22 +169,16 @@ class TestQuickstart:
     """The whole of it, with a server whose engine is a program that does what it is told."""
 
     @pytest.fixture
-    def quickstart(self, tools, tmp_path):
-        """Run it in a copy of the scripts whose server and commands only say what was asked."""
-        for folder in ("scripts", "samples"):
-            shutil.copytree(ROOT / folder, tmp_path / folder)
-        (tmp_path / "tmp").mkdir()
-        (tmp_path / "tools").mkdir(exist_ok=True)
-        (tmp_path / "tools/python").symlink_to(sys.executable)
-        (tmp_path / "scripts/venv").write_text(f"#!/bin/sh\necho {tmp_path / 'tools'}\n")
+    def quickstart(self, tools, copy):
+        """Run it with a server and commands that only say what was asked."""
         tools("abaco", '[ "$1" != serve ] || exec sleep 60; echo "did: $*"')
         tools("busybox", "exit 0")
         path = tools("docker", '[ "$1" != import ] || cat >/dev/null; echo docker version 1')
         return lambda *options, search_path=path: run(
-            tmp_path / "scripts/quickstart",
+            copy / "scripts/quickstart",
             *("--driver", "docker", *options),
             PATH=search_path,
-            TMPDIR=str(tmp_path / "tmp"),
+            TMPDIR=str(copy / "tmp"),
         )
 
     def test_nothing_stays_unless_asked(self, quickstart, tmp_path):
@@ -289,14 +294,8 @@ class TestSampleRun:
     """``samples/run``, with a server and commands that only say what was asked."""
 
     @pytest.fixture
-    def show(self, tools, tmp_path):
-        for folder in ("scripts", "samples"):
-            shutil.copytree(ROOT / folder, tmp_path / folder)
-        (tmp_path / "tmp").mkdir()
-        (tmp_path / "tools").mkdir(exist_ok=True)
-        (tmp_path / "tools/python").symlink_to(sys.executable)
-        (tmp_path / "scripts/venv").write_text(f"#!/bin/sh\necho {tmp_path / 'tools'}\n")
-        said = tmp_path / "said"
+    def show(self, tools, copy):
+        said = copy / "said"
         tools(
             "abaco",
             f'echo "did: $*" | tee -a {said}\n'
@@ -305,9 +304,9 @@ class TestSampleRun:
         tools("busybox", "exit 0")
         path = tools("docker", '[ "$1" != import ] || cat >/dev/null')
         return lambda *words, **environment: run(
-            tmp_path / "samples/run",
+            copy / "samples/run",
             *words,
-            **{"PATH": path, "TMPDIR": str(tmp_path / "tmp"), "ABACO_URL": "", **environment},
+            **{"PATH": path, "TMPDIR": str(copy / "tmp"), "ABACO_URL": "", **environment},
         )
 
     def test_a_server_is_started_that_containers_reach_and_nothing_stays(self, show, tmp_path):

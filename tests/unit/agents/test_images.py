@@ -14,7 +14,7 @@ from abaco.domain.ids import Tenant
 from abaco.domain.image import repository_of
 from abaco.errors import DriverError, EngineTimeoutError, ImageMissingError
 from abaco.lifecycle.images import PullRule
-from abaco.ports.driver import Credentials, ImageHost, ImageInfo, PullPolicy
+from abaco.ports.driver import Credentials, ImageHost, ImageInfo
 from abaco.ports.images import EVERYBODY, ImageId
 from abaco.ports.store import Stores
 from agents.images import ImageKeeper, Wanted
@@ -67,12 +67,12 @@ class PretendHost(ImageHost):
         image_id = self._find(reference)
         return None if image_id is None else self.describe(reference, image_id)
 
-    async def ensure_image(
+    async def pull_image(
         self,
         reference: str,
-        policy: PullPolicy,
         *,
         timeout_s: float,
+        may_keep: bool,
         credentials: Credentials | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> ImageInfo:
@@ -91,7 +91,7 @@ class PretendHost(ImageHost):
             image_id = reference.partition("@")[2]
         if image_id is None or (self.users and user not in self.users):
             present = self._find(reference)
-            if policy is PullPolicy.ALWAYS and present is not None:
+            if may_keep and present is not None:
                 return self.describe(reference, present)
             raise ImageMissingError(f"image {reference!r} could not be pulled: denied")
         for names in self.images.values():

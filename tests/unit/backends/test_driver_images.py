@@ -13,7 +13,7 @@ import pytest
 from abaco.config import Settings
 from abaco.domain.image import fold_registry, is_content_id, registry_of, repository_of
 from abaco.errors import ImageMissingError, StartFailedError
-from abaco.ports.driver import ContainerSpec, Credentials, ImageInfo, PullPolicy
+from abaco.ports.driver import ContainerSpec, Credentials, ImageInfo
 from backends.drivers import docker
 from backends.drivers.engine_http import EngineHttp
 from backends.drivers.engine_wire import EngineReplyError, Request
@@ -63,13 +63,11 @@ class RefusingApi(ImageApi):
         self.removed.append(name)
 
 
-async def pull(
-    api: ImageApi, who: Credentials | None, policy: PullPolicy = PullPolicy.CHECK
-) -> ImageInfo:
-    return await Images(api, 1).ensure(
+async def pull(api: ImageApi, who: Credentials | None, *, may_keep: bool = False) -> ImageInfo:
+    return await Images(api, 1).pull(
         "host.example/x:1",
-        policy,
         timeout_s=5,
+        may_keep=may_keep,
         credentials=who,
         progress=lambda line: None,
     )
@@ -97,9 +95,9 @@ async def test_without_an_account_errors_are_as_they_are() -> None:
 
 async def test_what_is_here_is_kept_from_whom_the_registry_refuses() -> None:
     api = RefusingApi(PullError("unauthorized"), tags=("host.example/x:1",))
-    assert not (await pull(api, None, PullPolicy.ALWAYS)).is_pulled
+    assert not (await pull(api, None, may_keep=True)).is_pulled
     with pytest.raises(ImageMissingError, match="unauthorized"):
-        await pull(api, None, PullPolicy.CHECK)
+        await pull(api, None)
 
 
 async def test_the_account_goes_into_a_header() -> None:

@@ -14,7 +14,7 @@ from abaco.errors import (
     ImageMissingError,
     StartFailedError,
 )
-from abaco.ports.driver import Context, PullPolicy, Slot
+from abaco.ports.driver import Context, Slot
 from backends.drivers.scripted import Act, Script, ScriptedDriver, ScriptedEngine, open_driver
 from tests.support.drivers import Lab, read_all, settings
 
@@ -138,15 +138,12 @@ async def test_missing_and_slow_pulls() -> None:
     lab, engine = lab_of(Script(pull_delay_s=0.2))
     for name in ("missing", "host/me/missing_too:1"):
         with pytest.raises(ImageMissingError, match=name):
-            await lab.driver.ensure_image(name, PullPolicy.ALWAYS, timeout_s=1)
+            await lab.driver.pull_image(name, timeout_s=1, may_keep=True)
     with pytest.raises(EngineTimeoutError):
-        await lab.driver.ensure_image("new", PullPolicy.IF_NOT_PRESENT, timeout_s=0.05)
-    with pytest.raises(ImageMissingError):
-        await lab.driver.ensure_image("new", PullPolicy.NEVER, timeout_s=1)
+        await lab.driver.pull_image("new", timeout_s=0.05, may_keep=True)
+    assert await lab.driver.find_image("new") is None
     lines: list[str] = []
-    await lab.driver.ensure_image(
-        "new", PullPolicy.IF_NOT_PRESENT, timeout_s=1, progress=lines.append
-    )
+    await lab.driver.pull_image("new", timeout_s=1, may_keep=True, progress=lines.append)
     assert lines == ["pulling new"]
     assert "new" in engine.images
 
@@ -166,13 +163,13 @@ async def test_calls_are_remembered_in_order() -> None:
     await running.stop(1)
     await lab.driver.remove(running.container_id)
     assert [name for name, _ in engine.calls] == [
-        "ensure_image",
+        "find_image",
         "prepare",
         "dispatch",
         "stop",
         "remove",
     ]
-    assert engine.calls[0] == ("ensure_image", "sleep")
+    assert engine.calls[0] == ("find_image", "sleep")
     assert engine.of_execution("none") == []
 
 
