@@ -2,6 +2,7 @@
 
 # what others import stands before them
 pytest_plugins = (
+    "tests.support.leftovers",
     "tests.support.engines",
     "tests.support.no_skips",
     "tests.support.serving",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -21,13 +20,13 @@ from abaco.ports.driver import (
     Running,
 )
 from tests.support.records import new_id
+from tests.support.session import GROUP
 
 
 def settings(**engine: Any) -> Settings:
     """Settings for a private engine, which has no network."""
     # groups of containers that tests leave must not be those of another run of tests
-    groups = f"/abaco-groups-{os.getpid()}"
-    fields = {"network": "none", "call_timeout_s": 30, "cgroup_parent": groups} | engine
+    fields = {"network": "none", "call_timeout_s": 30, "cgroup_parent": GROUP} | engine
     return Settings.model_validate({"engine": fields})
 
 

@@ -16,7 +16,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -31,6 +30,7 @@ from backends.drivers import docker, podman, podman_containers
 from backends.drivers.engine import EngineDriver
 from backends.drivers.engine_http import EngineHttp
 from backends.drivers.host import engine_needs, look
+from tests.support import session
 from tests.support.images import (
     ACTORS,
     PYTHON_ACTORS,
@@ -65,10 +65,11 @@ class Engine(ABC):
 
     def __init__(self) -> None:
         # engines keep sockets below it, whose paths must be short
-        self.directory = Path(tempfile.mkdtemp(prefix=f"ab-{self.kind[:1]}-"))
+        self.directory = session.engine_directory(self.kind)
         self.socket_path = self.directory / "engine.sock"
         self.endpoint = f"unix://{self.socket_path}"
         self.process: subprocess.Popen[bytes] | None = None
+        self._was_killed = False
 
     @abstractmethod
     def command(self) -> list[str]:
@@ -109,6 +110,7 @@ class Engine(ABC):
 
     def kill(self) -> None:
         """End the engine as a crash does."""
+        self._was_killed = True
         self.stop(signal.SIGKILL)
 
     def log(self) -> str:
@@ -187,7 +189,19 @@ class Engine(ABC):
             if self.process is not None:
                 self.stop()
             self.clean_up()
+            if self._was_killed:
+                self._end_forgotten()
             self._delete()
+
+    def _end_forgotten(self) -> None:
+        """End containers the engine made and was killed before it wrote that down.
+
+        They wait for a start that nobody will order, and no engine finds them again.
+        """
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                if session.is_tied(process, lambda text: f"{self.directory}/" in text):
+                    os.kill(int(process.name), signal.SIGKILL)
 
     def _delete(self) -> None:
         for line in Path("/proc/self/mountinfo").read_text().splitlines():
@@ -216,7 +230,7 @@ class PrivateDocker(Engine):
         super().__init__()
         self._live_restore = live_restore
         self._containerd: subprocess.Popen[bytes] | None = None
-        self._bridge = f"ab{secrets.token_hex(3)}"
+        self._bridge = f"ab{session.NAME}{secrets.token_hex(2)}"
 
     def command(self) -> list[str]:
         here = self.directory

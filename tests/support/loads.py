@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,4 +53,5 @@ def groups_below(path: str) -> list[Path]:
     """Return the control groups below a path, in all hierarchies."""
     roots = [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").iterdir()]
     tops = [root / path.lstrip("/") for root in roots if root.is_dir()]
-    return [place for top in tops if top.is_dir() for place in top.rglob("*") if place.is_dir()]
+    # groups go while one looks, which os.walk does not mind
+    return [Path(place) for top in tops for place, _, _ in os.walk(top) if Path(place) != top]

@@ -18,6 +18,8 @@ from typing import IO, Any, TypeVar
 
 import urllib3
 
+from tests.support.session import GROUP
+
 #: longest a test waits for one thing to happen
 PATIENCE_S = 60.0
 
@@ -65,6 +67,7 @@ class Server:
             **os.environ,
             "ABACO__GENERAL__DATA_DIR": str(self.directory / "data"),
             "ABACO__WEB__PORT": str(self.port),
+            "ABACO__ENGINE__CGROUP_PARENT": GROUP,
             **{
                 f"ABACO__{name.upper().replace('.', '__')}": v for name, v in self._settings.items()
             },
