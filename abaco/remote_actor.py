@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import tenacity
@@ -161,16 +162,12 @@ class RemoteActor:
         """
         began = time.monotonic()
         path, query = [self.id, "executions", execution_id], {"wait": f"{wait_s:g}"}
-        try:
+        with _lost_if_gone(execution_id):
             execution = self._persist(lambda: self._client.request("GET", path, query=query))
-        except ServerError as error:
-            if _status_of(error.__cause__) != _NOT_FOUND:
-                raise
-            raise RunLostError(f"execution {execution_id} is gone: {error}") from error
-        if execution["status"] in _FINAL:
-            return dict(execution)
-        if execution["status"] == "SUBMITTED":
-            self.check()
+            if execution["status"] in _FINAL:
+                return dict(execution)
+            if execution["status"] == "SUBMITTED":
+                self.check()
         if time.monotonic() - began < min(wait_s, LEAST_WAIT_S):
             time.sleep(LEAST_WAIT_S)
         return None
@@ -192,11 +189,12 @@ class RemoteActor:
                 faults.append(error)
                 raise
 
-        while not assembly.is_complete:
-            result = self._persist(take)
-            if not result:
-                raise self._explain(execution, assembly, is_doubtful=bool(faults))
-            assembly.add(result)
+        with _lost_if_gone(str(execution["id"])):
+            while not assembly.is_complete:
+                result = self._persist(take)
+                if not result:
+                    raise self._explain(execution, assembly, is_doubtful=bool(faults))
+                assembly.add(result)
         return assembly.outcome()
 
     def check(self) -> None:
@@ -266,6 +264,17 @@ class RemoteActor:
             actor = self._client.get(self.id)
             if actor["status"] == "ERROR":
                 raise ActorFailedError(f"actor {self.id} is in ERROR, and takes no more messages")
+
+
+@contextmanager
+def _lost_if_gone(execution_id: str) -> Iterator[None]:
+    """Say which run is lost when the server does not know it any more, or not its actor."""
+    try:
+        yield
+    except ServerError as error:
+        if _status_of(error.__cause__) != _NOT_FOUND:
+            raise
+        raise RunLostError(f"execution {execution_id} is gone: {error}") from error
 
 
 def _key() -> dict[str, str]:

@@ -349,6 +349,13 @@ class TestWaiting:
         with pytest.raises(RunLostError, match="e1 is gone: no such execution"):
             remote.await_final("e1", 0.2)
 
+    def test_one_that_waits_and_whose_actor_is_gone(self, stub, remote):
+        stub.forget("GET", "/actors/a1")
+        stub.answer("GET", self.uri, {"id": "e1", "status": "SUBMITTED"})
+        stub.answer("GET", "/actors/a1", "there is no actor 'a1'", status=404)
+        with pytest.raises(RunLostError, match="e1 is gone: there is no actor 'a1'"):
+            remote.await_final("e1", 0.2)
+
     def test_one_that_is_refused(self, stub, remote):
         stub.answer("GET", self.uri, "no access", status=400)
         with pytest.raises(ServerError, match="no access"):
@@ -396,6 +403,21 @@ class TestNoOutcome:
         with pytest.raises(error, match=words) as caught:
             remote.take_outcome(execution)
         assert len(str(caught.value)) < 2300
+
+    @pytest.mark.parametrize("last", ["results", "logs"])
+    def test_one_that_goes_before_its_outcome_is_taken(self, stub, remote, last):
+        uri = EXECUTION.format("e1")
+        if last == "logs":
+            stub.answer_raw("GET", f"{uri}/results", b"")
+        stub.answer("GET", f"{uri}/{last}", "there is no actor 'a1'", status=404)
+        ended = {"id": "e1", "status": "COMPLETE", "exit_code": 0, "final_state": {}}
+        with pytest.raises(RunLostError, match="e1 is gone: there is no actor 'a1'"):
+            remote.take_outcome(ended)
+
+    def test_one_whose_outcome_is_refused(self, stub, remote):
+        stub.answer("GET", f"{EXECUTION.format('e1')}/results", "no access", status=403)
+        with pytest.raises(ServerError, match="no access"):
+            remote.take_outcome({"id": "e1", "status": "COMPLETE"})
 
     def test_an_empty_log_is_called_so(self, stub, remote):
         stub.answer("GET", EXECUTION.format("e1") + "/logs", {"logs": ""})
