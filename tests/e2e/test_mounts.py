@@ -77,6 +77,7 @@ def test_files_written_to_a_mount_are_the_users(serve: Serve, work: Path) -> Non
 def test_a_read_only_mount_refuses_to_be_written(serve: Serve, work: Path) -> None:
     (work / "data").chmod(0o777)
     script = (
+        "exec 2>&1; "  # of two streams, the shell's own complaints come in pieces
         "cat /data/found; echo x > /data/new || echo refused; rm /data/found || echo kept;"
         " chmod 777 /data/found || echo same"
     )
