@@ -164,9 +164,8 @@ class TestRunning:
                 break
         process.first_lines = lines
         yield process
-        process.kill()
-        process.wait()
-        process.stderr.close()
+        process.terminate()
+        process.communicate(timeout=30)
 
     def client(self, port, *arguments):
         return CliRunner(env={"ABACO_URL": f"http://127.0.0.1:{port}"}).invoke(cli, arguments)
