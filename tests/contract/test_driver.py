@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from abaco.errors import ContainerMissingError, ImageMissingError, StartFailedError
 from abaco.ports.driver import Limits
 from backends.drivers.scripted import Act, Script, ScriptedDriver, ScriptedEngine, print_message
-from tests.support.drivers import Lab, read_all, settings
+from tests.support.drivers import Lab, first_words, read_all, settings
 from tests.support.engines import ENGINE_PARAMS, EnginePool
 from tests.support.images import ACTORS
 
@@ -100,10 +99,10 @@ async def test_cancelled_wait_does_not_disturb_others(lab: Lab) -> None:
     running = await lab.start(image="abaco_test_sleeper")
     first = asyncio.ensure_future(running.wait())
     second = asyncio.ensure_future(running.wait())
-    await asyncio.sleep(0.05)
+    await first_words(running)
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
-    await running.stop(5)
+    await running.stop(30)
     assert (await second).exit_code == 143
 
 
@@ -118,9 +117,8 @@ async def test_memory_that_runs_out_is_told(lab: Lab) -> None:
 
 async def test_stop_asks_first(lab: Lab) -> None:
     running = await lab.start(image="abaco_test_sleeper")
-    async with aclosing(running.output()) as output:  # type: ignore[type-var]
-        await anext(output)  # the program runs: it can be asked
-    async with asyncio.timeout(5):
+    await first_words(running)  # it can be asked
+    async with asyncio.timeout(30):
         await running.stop(60)
         end = await running.wait()
     assert end.exit_code == 143
@@ -129,18 +127,18 @@ async def test_stop_asks_first(lab: Lab) -> None:
 
 async def test_stop_kills_after_the_grace(lab: Lab) -> None:
     running = await lab.start(image="abaco_test_stubborn")
-    await asyncio.sleep(0.3)
+    await first_words(running)  # it is deaf by now
     began = asyncio.get_running_loop().time()
     await running.stop(1)
     took = asyncio.get_running_loop().time() - began
     assert (await running.wait()).exit_code == 137
-    assert 0.9 <= took < 6
+    assert 0.9 <= took < 30
 
 
 async def test_stop_without_grace_kills_at_once(lab: Lab) -> None:
     running = await lab.start(image="abaco_test_stubborn")
-    await asyncio.sleep(0.3)
-    async with asyncio.timeout(5):
+    await first_words(running)  # it is deaf by now
+    async with asyncio.timeout(30):
         await running.stop(0)
     assert (await running.wait()).exit_code == 137
 
@@ -195,10 +193,11 @@ async def test_wait_for_a_removed_container_fails(lab: Lab) -> None:
 
 async def test_adopted_container_is_the_same(lab: Lab) -> None:
     running = await lab.start(image="abaco_test_sleeper")
+    await first_words(running)
     adopted = await lab.driver.adopt(running.container_id)
     assert adopted.container_id == running.container_id
     assert abs(adopted.started_at - running.started_at) < timedelta(seconds=1)
-    await adopted.stop(5)
+    await adopted.stop(30)
     assert (await adopted.wait()).exit_code == (await running.wait()).exit_code == 143
     again = await lab.driver.adopt(running.container_id)
     assert (await again.wait()).exit_code == 143

@@ -17,11 +17,11 @@ from abaco.errors import (
 )
 from backends.drivers.confinement import Confinement
 from backends.drivers.containers import Plan
-from tests.support.drivers import Lab, read_all, settings
+from tests.support.drivers import Lab, first_words, read_all, settings
 from tests.support.engines import Engine, running_engine
 
 #: seconds within which everybody is to know
-PROMPT_S = 3.0
+PROMPT_S = 15.0
 
 
 @pytest.fixture
@@ -44,7 +44,9 @@ async def test_open_calls_learn_of_it_at_once(
     running = await lab.start("echo said; sleep 60")
     waiting = asyncio.ensure_future(running.wait())
     reading = asyncio.ensure_future(read_all(running))
-    stopping = asyncio.ensure_future((await lab.start("trap '' TERM; sleep 60")).stop(30))
+    deaf = await lab.start("trap '' TERM; echo deaf; sleep 60")
+    await first_words(deaf)
+    stopping = asyncio.ensure_future(deaf.stop(30))
     await asyncio.sleep(0.5)
     await asyncio.to_thread(engine.stop, how)
     for call in (waiting, reading, stopping):
@@ -95,8 +97,11 @@ async def test_dispatch_in_flight_learns_of_it(lab: Lab, engine: Engine) -> None
 
 
 async def test_containers_survive_and_are_adopted(lab: Lab, engine: Engine) -> None:
-    running = await lab.start("echo before; sleep 3; echo after; exit 7")
-    await asyncio.sleep(0.5)
+    # it goes on until it is asked to end
+    running = await lab.start(
+        "trap 'echo after; exit 7' TERM; echo before; while :; do sleep 0.1; done"
+    )
+    await first_words(running)
     await asyncio.to_thread(engine.kill)
     await asyncio.to_thread(engine.start)
     owned = await lab.driver.list_owned()
@@ -104,7 +109,9 @@ async def test_containers_survive_and_are_adopted(lab: Lab, engine: Engine) -> N
         (running.container_id, True)
     ]
     adopted = await lab.driver.adopt(running.container_id)
-    output, end = await asyncio.gather(read_all(adopted), adopted.wait())
+    reading = asyncio.ensure_future(read_all(adopted))
+    await adopted.stop(30)
+    output, end = await asyncio.gather(reading, adopted.wait())
     assert output == b"before\nafter\n"
     assert end.exit_code == 7
     # the old handle works again as well
@@ -197,7 +204,7 @@ async def test_docker_that_takes_its_containers_along() -> None:
         lab = Lab(driver)
         running = await lab.start("echo said; sleep 60")
         waiting = asyncio.ensure_future(running.wait())
-        await asyncio.sleep(0.3)
+        await first_words(running)
         await asyncio.to_thread(engine.stop)
         await outcome(waiting)
         await asyncio.to_thread(engine.start)

@@ -90,13 +90,13 @@ async def test_no_output_at_all(lab: Lab) -> None:
 
 
 async def test_both_streams_are_merged(lab: Lab) -> None:
-    output, _ = await lab.run("echo one; sleep 0.3; echo two >&2; sleep 0.3; echo three")
+    output, _ = await lab.run("echo one; sleep 2; echo two >&2; sleep 2; echo three")
     assert output == b"one\ntwo\nthree\n"
 
 
 async def test_output_comes_while_it_runs(lab: Lab) -> None:
     running = await lab.start("echo first; sleep 60")
-    async with asyncio.timeout(3), aclosing(running.output()) as chunks:  # type: ignore[type-var]
+    async with asyncio.timeout(30), aclosing(running.output()) as chunks:  # type: ignore[type-var]
         assert await anext(chunks) == b"first\n"
     await running.stop(0)
 

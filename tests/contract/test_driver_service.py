@@ -18,7 +18,7 @@ from backends.drivers.engine import EngineDriver
 from backends.drivers.engine_http import EngineHttp
 from backends.drivers.host import engine_needs, look
 from backends.drivers.podman_service import PodmanService
-from tests.support.drivers import Lab, read_all, settings
+from tests.support.drivers import Lab, first_words, read_all, settings
 from tests.support.engines import Engine, EnginePool, PrivatePodman
 
 pytestmark = pytest.mark.podman
@@ -63,7 +63,7 @@ def start(*command: str) -> subprocess.Popen[bytes]:
 
 async def until(holds: Callable[[], bool]) -> None:
     """Look until it holds; nothing tells the moment to somebody outside."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
@@ -106,9 +106,9 @@ async def test_killed_service_is_started_again_and_containers_live_on(
 ) -> None:
     async with serving(store, tmp_path) as service:
         driver = driver_on(service)
-        running = await Lab(driver).start("echo one; sleep 2; echo two; exit 4")
+        running = await Lab(driver).start("echo one; sleep 10; echo two; exit 4")
         waiting = asyncio.ensure_future(running.wait())
-        await asyncio.sleep(0.5)
+        await first_words(running)
         first = process_of(tmp_path)
         os.kill(first, signal.SIGKILL)
         with pytest.raises(EngineUnavailableError):

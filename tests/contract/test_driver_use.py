@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 
@@ -11,7 +12,7 @@ import pytest
 from abaco.config import Settings
 from abaco.ports.driver import Exit, Limits
 from backends.drivers.engine import EngineDriver
-from tests.support.drivers import Lab, read_all, settings
+from tests.support.drivers import Lab, first_words, read_all, settings
 from tests.support.engines import Engine, EnginePool
 from tests.support.loads import BODY_BYTES, groups_below, serving_bytes, to_gateway
 
@@ -85,7 +86,7 @@ async def test_shortest_run_has_used_something(lab: Lab) -> None:
         _, end = await lab.run(script)
         assert 0 < end.cpu_ns < 500 * MS
         assert end.memory_peak_bytes > 100_000
-        assert (end.finished_at - end.started_at).total_seconds() < 1
+        assert (end.finished_at - end.started_at).total_seconds() < 10
 
 
 async def test_memory_peak_is_the_most_there_was_at_one_time(lab: Lab) -> None:
@@ -165,26 +166,31 @@ async def test_asking_again_gives_the_same(lab: Lab) -> None:
     assert third == first
 
 
-async def adopted(engine: Engine, script: str, *, away_s: float) -> Exit:
-    """Run under one driver, and take over with another after some seconds."""
+async def adopted(engine: Engine, script: str, *, is_over: bool) -> Exit:
+    """Run under one driver, and take over with another; while it runs, or when it has ended."""
     async with a_closing(engine.driver(settings(), "mine")) as first:
         running = await Lab(first).start(script)
-    await asyncio.sleep(away_s)
+    async with asyncio.timeout(60):
+        while is_over and engine.inspect(running.container_id)["State"]["Status"] != "exited":  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
     async with a_driver(engine) as second:
         again = await second.adopt(running.container_id)
+        if not is_over:
+            await first_words(again)
+            await again.stop(0)
         end = await again.wait()
         assert await read_all(again) == b"burned\n"
     return end
 
 
 async def test_adopted_run_is_counted_from_its_start(engine: Engine) -> None:
-    end = await adopted(engine, f"{BURN}echo burned; sleep 2", away_s=0.5)
+    end = await adopted(engine, f"{BURN}echo burned; sleep 600", is_over=False)
     assert 250 * MS < end.cpu_ns < 600 * MS
     assert end.memory_peak_bytes > 100_000
 
 
 async def test_run_that_ended_while_nobody_looked(engine: Engine) -> None:
-    end = await adopted(engine, f"{BURN}echo burned", away_s=2)
+    end = await adopted(engine, f"{BURN}echo burned", is_over=True)
     if engine.kind == "docker":
         # the group above the container's own is still there
         assert 250 * MS < end.cpu_ns < 600 * MS
@@ -237,9 +243,12 @@ async def test_sums_of_the_older_abaco(engine: Engine) -> None:
     found = settings()
     runtime = found.runtime.model_copy(update={"stats_mode": "legacy"})
     async with a_driver(engine, found.model_copy(update={"runtime": runtime})) as driver:
+        began = time.monotonic()
         _, short = await Lab(driver).run("true")
+        short_s = time.monotonic() - began
         _, long = await Lab(driver).run(f"{BURN}sleep 3.2")
-    assert short.cpu_ns == 0, "over before the first sample"
-    # three or four samples of a number that has stopped growing
-    assert 3 * 250 * MS < long.cpu_ns < 4 * 600 * MS
+        long_s = time.monotonic() - began - short_s
+    assert short.cpu_ns == 0 or short_s > 1, "over before the first sample"
+    # a sample a second, of a number that has stopped growing
+    assert 2 * 250 * MS < long.cpu_ns < (long_s + 1) * 600 * MS
     assert long.memory_peak_bytes > 100_000

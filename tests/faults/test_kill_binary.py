@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -115,7 +114,7 @@ def test_stopped_in_mid_upload(server: Server) -> None:
     code, seconds = server.stop()
     connection.close()
     assert code == 0
-    assert seconds < 5
+    assert seconds < 20  # the client sends no more for longer
     assert files_of(server) == []
     server.start()
     assert files_of(server) == []
@@ -127,7 +126,7 @@ results.send(b"sent")
 open("/_abaco_results.d/a", "wb").write(b"left")
 os.symlink("a", "/_abaco_results.d/b")
 print("begun", flush=True)
-time.sleep(3)
+time.sleep(12)
 open("/_abaco_results.d/c", "wb").write(b"left later")
 """
     settings = {**settings_for(engine), "runtime.large_results": "true"}
@@ -137,7 +136,11 @@ open("/_abaco_results.d/c", "wb").write(b"left later")
         server.until(lambda: "begun" in server.logs(actor, execution), "the program to begin")
         server.until(lambda: list(server.results(actor, execution)) == [b"sent"], "a result")
         server.kill()
-        time.sleep(4)  # the program ends while nobody looks
+        (container,) = [one["Id"] for one in engine.containers()]
+        server.until(
+            lambda: engine.inspect(container)["State"]["Status"] == "exited",
+            "the program to end, and nobody looks",
+        )
         server.start()
         done = server.until_final(actor, execution)
         assert (done["status"], done["exit_code"]) == ("COMPLETE", 0), done

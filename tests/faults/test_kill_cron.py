@@ -61,7 +61,8 @@ def fired(server: Server) -> dict[str, int]:
 
 def overdue_actors(image: str, late: timedelta) -> list[Actor]:
     """Actors whose hourly schedule has not been served for long."""
-    slot = (datetime.now(UTC) - late).replace(minute=0, second=0, microsecond=0)
+    # the next one after all of them is half an hour from now
+    slot = (datetime.now(UTC) - late - timedelta(minutes=30)).replace(second=0, microsecond=0)
     cron = Cron(schedule="now + 1 hour", is_on=True, given_at=slot, next_at=slot)
     return [an_actor(tenant=Tenant("DEV"), image=image, cron=cron) for _ in range(COUNT)]
 

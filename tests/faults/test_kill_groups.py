@@ -39,8 +39,8 @@ def groups() -> set[str]:
 @pytest.mark.docker
 def test_killed_server_leaves_no_group_for_ever(server: Server) -> None:
     actor = server.register("abaco_test_shell", max_workers=3)
-    ends = server.send(actor, f"{BURN}sleep 1")
-    goes_on = server.send(actor, f"{BURN}sleep 6")
+    ends = server.send(actor, f"{BURN}sleep 10")
+    goes_on = server.send(actor, f"{BURN}sleep 30")
     for execution in (ends, goes_on):
         server.until_status(actor, execution, "RUNNING")
     assert groups() == {f"abaco_{ends}_1", f"abaco_{goes_on}_1"}

@@ -123,7 +123,7 @@ def test_an_event_outlives_a_killed_server_and_a_receiver_that_was_away(serve: S
     told = 'abaco_events_total{leg="webhook",outcome="delivered",type="EXECUTION_COMPLETE"} 1.0'
     assert told in text or told.replace("EXECUTION_COMPLETE", "ACTOR_READY") in text
     code, seconds = server.stop()
-    assert (code, seconds < 3) == (0, True)
+    assert (code, seconds < 15) == (0, True)
     assert SECRET not in server.log()
     database = server.directory / "data" / "abaco.db"
     assert SECRET.removeprefix("whsec_").encode() not in database.read_bytes()
@@ -143,4 +143,4 @@ def test_a_server_stops_in_time_though_a_receiver_hangs(serve: Serve) -> None:
         server.register("source", webhook=receiver.url)
         receiver.wait(1)
         code, seconds = server.stop()
-    assert (code, seconds < 3) == (0, True), server.log()
+    assert (code, seconds < 15) == (0, True), server.log()

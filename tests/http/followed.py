@@ -11,7 +11,7 @@ from typing import Any
 from tests.http.site import TENANT, Site, make_token
 
 #: longest wait for one event
-PATIENCE_S = 5.0
+PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True)

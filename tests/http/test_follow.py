@@ -255,7 +255,7 @@ class TestEnd:
         async def stop():
             followed = await Followed(site, url).open()
             await followed.event()
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(20):
                 await site.stack.aclose()
                 await no_followers(site)
             with pytest.raises(asyncio.IncompleteReadError):

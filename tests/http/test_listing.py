@@ -196,21 +196,21 @@ def test_the_loop_is_free_while_long_lists_are_written(snake, capsys):
     gaps = []
 
     async def tick():
-        last = time.perf_counter()
+        last = time.thread_time()
         while True:
             await asyncio.sleep(0.001)
-            now = time.perf_counter()
+            now = time.thread_time()
             gaps.append(now - last)
             last = now
 
     async def measure():
         # The clients read in threads and parse later, so that every gap is the server's.
         ticking = asyncio.create_task(tick())
-        began = time.perf_counter()
+        began = time.thread_time()
         bodies = await asyncio.gather(
             *(asyncio.to_thread(read_all, snake.port, path) for _ in range(3))
         )
-        took_s = time.perf_counter() - began
+        took_s = time.thread_time() - began
         ticking.cancel()
         return bodies, took_s
 
@@ -219,8 +219,8 @@ def test_the_loop_is_free_while_long_lists_are_written(snake, capsys):
     with capsys.disabled():
         gap_ms = max(gaps) * 1e3
         print(f"\n3 x 20,000 executions: {took_s:.2f} s, longest gap {gap_ms:.0f} ms")  # noqa: T201
-    # one of three that is written at a stretch takes a third of the time
-    assert max(gaps) < max(0.25, took_s / 4)
+    # Of the time that this thread had: one of three that is written at a stretch takes a third.
+    assert max(gaps) < max(0.1, took_s / 4)
     expected = whole(snake, actor_id)
     assert len(expected["result"]["executions"]) == 20_000
     for body in bodies:

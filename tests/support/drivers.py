@@ -36,6 +36,12 @@ async def read_all(running: Running, offset: int = 0) -> bytes:
         return b"".join([chunk async for chunk in chunks])
 
 
+async def first_words(running: Running) -> bytes:
+    """Wait until the program says something, which shows that it runs."""
+    async with aclosing(running.output()) as chunks:  # type: ignore[type-var]
+        return await anext(chunks)
+
+
 @dataclass
 class Lab:
     """A driver, and short ways to use it. Execution ids are new for every container."""

@@ -39,7 +39,7 @@ from backends.webhooks import HttpWebhookSender
 from tests.support.records import API_SERVER, OWNER, TENANT
 
 #: longest a story may take before it counts as stuck
-PATIENCE_S = 8.0
+PATIENCE_S = 60.0
 
 QUICK = Settings(
     runtime=RuntimeSettings(start_backoff=0.01, idle_grace=0.2, stop_grace=0),

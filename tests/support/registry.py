@@ -93,7 +93,7 @@ async def running_registry() -> AsyncIterator[Registry]:
             log_function=lambda handler: None,
         ),
         # engines try TLS first, and wait long for an answer to that
-        idle_connection_timeout=0.2,
+        idle_connection_timeout=1.0,
     )
     sockets = bind_sockets(0, "127.0.0.1")
     server.add_sockets(sockets)

@@ -298,6 +298,7 @@ class TestSampleRun:
         said = copy / "said"
         tools(
             "abaco",
+            f'[ "$1 $2" != "actors list" ] || grep -q network {said} || exit 1\n'
             f'echo "did: $*" | tee -a {said}\n'
             f'case $1 in serve) cat "$3" >> {said}; exec sleep 60 ;; esac',
         )

@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from abaco.ports.store import Stores
-from tests.support.house import QUICK, a_house
+from tests.support.house import QUICK, House, a_house
 
 #: a worker that stays for its next message
 WARM = QUICK.model_copy(update={"runtime": QUICK.runtime.model_copy(update={"idle_grace": 600})})
@@ -47,6 +47,14 @@ class CountedPort:
         return call
 
 
+async def removed(house: House) -> None:
+    """Wait for the last call of a run, and for what might follow it."""
+    async with asyncio.timeout(30):
+        while "remove" not in dict(house.engine.calls):  # noqa: ASYNC110 - the pretended engine tells nobody
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.2)
+
+
 async def test_a_message_to_a_warm_worker() -> None:
     calls = Counter[str]()
 
@@ -58,11 +66,11 @@ async def test_a_message_to_a_warm_worker() -> None:
     async with a_house(None, WARM, wrap_stores=count) as house:
         actor = await house.register()
         await house.final(await house.post(actor))
-        await asyncio.sleep(0.2)  # all that follows from the first one
+        await removed(house)
         calls.clear()
         house.engine.calls.clear()
         await house.post(actor)
-        await asyncio.sleep(0.4)
+        await removed(house)
         assert calls["mailbox.finalize"] == 1
         assert calls <= Counter(STORE_CALLS), calls
         assert [name for name, _ in house.engine.calls] == DRIVER_CALLS

@@ -64,12 +64,14 @@ async def test_output_comes_in_time() -> None:
     lab, _ = lab_of(script)
     running = await lab.start(image="abaco_test")
     loop = asyncio.get_running_loop()
-    began, times = loop.time(), []
+    began, said, came = loop.time(), b"", dict[bytes, float]()
     async with aclosing(running.output()) as chunks:  # type: ignore[type-var]
-        async for _ in chunks:
-            times.append(loop.time() - began)
-    assert len(times) == 3
-    assert times[0] < 0.15 < times[1] < 0.35 < times[2]
+        async for chunk in chunks:
+            said += chunk
+            came |= {word: came.get(word, loop.time() - began) for word in said.split()}
+    assert said == b"one two three"
+    assert came[b"two"] > 0.15
+    assert came[b"three"] > 0.35
     assert await read_all(running, 4) == b"two three"
     end = await running.wait()
     assert 0.39 < (end.finished_at - end.started_at).total_seconds() < 0.5

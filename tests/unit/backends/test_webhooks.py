@@ -102,10 +102,10 @@ async def test_a_redirect_is_not_followed() -> None:
 
 
 async def test_a_hanging_receiver_costs_its_time_and_no_more() -> None:
-    with a_receiver(pause_s=5.0) as receiver:
+    with a_receiver(pause_s=20.0) as receiver:
         began = time.monotonic()
         answer = await post(receiver.url, timeout_s=0.3)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 15
     assert answer.verdict is Verdict.UNCERTAIN
     assert "imeout" in answer.reason
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 
@@ -12,6 +11,7 @@ from click.testing import CliRunner
 from abaco.cli.main import cli
 from abaco.config import load
 from abaco.config_text import render
+from tests.support.server import free_port
 
 
 @pytest.fixture
@@ -138,9 +138,7 @@ class TestRunning:
 
     @pytest.fixture
     def port(self):
-        with socket.socket() as unused:
-            unused.bind(("127.0.0.1", 0))
-            return unused.getsockname()[1]
+        return free_port()
 
     @pytest.fixture
     def server(self, tmp_path, port):

@@ -140,9 +140,9 @@ class TestText:
         ("text", "phrase"), [("a" * 10**6, "a" * 999), ("a " * 10**6, "a " * 499 + "b")]
     )
     def test_repetitive_texts_take_no_longer(self, text, phrase):
-        began = time.perf_counter()
+        began = time.process_time()
         assert grade_text([text], [phrase], []) == 0
-        assert time.perf_counter() - began < 2
+        assert time.process_time() - began < 2
 
     @given(st.lists(st.sampled_from(["a", "b", "_", "-", " ", "é"]), max_size=12).map("".join))
     def test_counts_are_those_of_the_plain_definition(self, text):
@@ -160,9 +160,9 @@ class TestPatterns:
     @pytest.mark.parametrize("pattern", ["(a+)+$", "(a|a)*b", "(.*)*x", "(a?){100}a{100}b"])
     def test_the_time_is_linear(self, pattern):
         check_pattern(pattern)
-        began = time.perf_counter()
+        began = time.process_time()
         is_found(pattern, "a" * 100_000 + "!")
-        assert time.perf_counter() - began < 2
+        assert time.process_time() - began < 2
 
     def test_size_is_limited(self):
         check_pattern("a" * (MAX_PROGRAM - 20))

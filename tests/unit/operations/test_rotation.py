@@ -149,7 +149,7 @@ async def test_a_secret_that_is_stored_late_is_encrypted_anew_too(
     vault = ephemeral_vault()
     await add_secrets(stores, actor, vault, 1)
     late = vault.encrypt("value of late")
-    async with running(Rotation(stores, vault, settle_s=0.3)) as rotation:
+    async with running(Rotation(stores, vault, settle_s=2)) as rotation:
         await rotation.begin()
         await until(lambda: rotation.report().reencrypted == 1)
         await asyncio.sleep(0.02)
