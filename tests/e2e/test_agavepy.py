@@ -49,7 +49,13 @@ def site(
 ) -> Iterator[TlsServer]:
     with_image(engine)
     server = TlsServer(tmp_path, settings_for(engine))
-    server.also(**{"workers.global_mounts": f"{server.pair.ca}:{CERTIFI}:ro"})
+    server.also(
+        **{
+            "workers.global_mounts": f"{server.pair.ca}:{CERTIFI}:ro",
+            # programs look at workers, which shall not have left by then
+            "runtime.idle_grace": "600",
+        }
+    )
     with running(server):
         server.log_in("jane")
         yield server

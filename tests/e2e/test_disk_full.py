@@ -120,6 +120,7 @@ def test_a_container_that_fills_its_disk_ends_itself_only(
         assert (done["status"], done["exit_code"]) == ("COMPLETE", 5)
         assert "No space left on device" in server.logs(actor, execution)
 
+        server.until(lambda: not small_engine.containers(), "the first container to be gone")
         left = server.send(actor, "dd if=/dev/zero of=/x bs=65536; exit 6")
         done = server.until_final(actor, left)
         if small_engine.kind == "docker":

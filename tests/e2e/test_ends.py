@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,8 @@ def test_a_monitor_that_dies_with_its_program_ends_the_run(server: Server, engin
     actor, execution, container = begin(server, engine)
     pid = first_process(engine, container)
     for victim in (parent_of(pid), pid):
-        os.kill(victim, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # the engine was quicker
+            os.kill(victim, signal.SIGKILL)
     done = server.until_final(actor, execution)
     if engine.kind == "docker":  # containerd notices that its shim has gone
         assert (done["status"], done["exit_code"]) == ("COMPLETE", 137)
@@ -166,9 +168,10 @@ def test_an_end_that_containerd_did_not_pass_on_is_learned(
 ) -> None:
     with a_server(tmp_path, settings_for(own_docker)) as server:
         actor, execution, container = begin(
-            server, own_docker, "echo begun; sleep 3; echo later; exit 7"
+            server, own_docker, "echo begun; sleep 10; echo later; exit 7"
         )
         pid = first_process(own_docker, container)
+        assert pid, "the program has ended already"
         own_docker.kill_containerd()
         if is_restarted:
             server.kill()

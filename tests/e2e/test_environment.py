@@ -308,17 +308,23 @@ def until_refused(gate: Gate, actor: str, execution: str) -> str:
     done = gate.until_final(actor, execution)
     assert (done["status"], done["exit_code"]) == ("ERROR", "undetermined"), done
     assert gate.actor(actor)["status"] == "READY"
-    lines = [line for line in gate.log().splitlines() if execution in line]
-    assert not [line for line in lines if "goes back" in line]  # not tried again
-    return next(line for line in lines if "is ERROR" in line)
+
+    def lines(words: str) -> list[str]:
+        said = gate.log().splitlines()
+        return [line for line in said if execution in line and words in line]
+
+    told = gate.until(lambda: lines("is ERROR"), "the server's word on it")
+    assert not lines("goes back")  # not tried again
+    return str(told[0])
 
 
 def test_a_state_that_grew_meanwhile(gate: Gate) -> None:
     actor = gate.register(SHELL, stateless=False, default_environment=FILL)
-    first = gate.send(actor, "sleep 3")
+    first = gate.send(actor, "sleep 600")
     second = gate.send(actor, "echo never")
     gate.until_status(actor, first, "RUNNING")
     gate.call("POST", f"/actors/{actor}/state", "x" * 130_000)
+    gate.call("DELETE", f"/actors/{actor}/executions/{first}")
     assert "the environment is too large" in until_refused(gate, actor, second)
     path = f"/actors/{actor}/messages"
     assert gate.request("POST", path, {"message": "echo refused"})[0] == 400
@@ -328,12 +334,13 @@ def test_a_state_that_grew_meanwhile(gate: Gate) -> None:
 
 def test_configs_that_grew_meanwhile(gate: Gate) -> None:
     actor = gate.register(SHELL, stateless=False)
-    first = gate.send(actor, "sleep 3")
+    first = gate.send(actor, "sleep 600")
     second = gate.send(actor, "echo never")
     gate.until_status(actor, first, "RUNNING")
     for name in ("one", "two"):
         config = {"name": name, "value": "x" * 70_000, "actors": actor, "is_secret": True}
         gate.call("POST", "/actors/configs", config)
+    gate.call("DELETE", f"/actors/{actor}/executions/{first}")
     told = until_refused(gate, actor, second)
     assert "_actor_configs is too large" in told
     assert "xxxx" not in gate.log()

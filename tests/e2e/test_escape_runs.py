@@ -41,10 +41,10 @@ def test_who_ignores_the_signal_to_end_is_ended(prison: tuple[Engine, Server]) -
     engine, server = prison
     mark = f"mark-{secrets.token_hex(8)}"
     loop = f"sh -c ': {mark}; while :; do sleep 0.2; done'"
-    done, log = run(server, SHELL, f'trap "" TERM INT HUP QUIT; echo deaf; {loop}', max_run_time=1)
+    done, log = run(server, SHELL, f'trap "" TERM INT HUP QUIT; echo deaf; {loop}', max_run_time=4)
     assert (done["status"], done["exit_code"], log) == ("COMPLETE", 137, "deaf\n")
     assert done["final_state"]["AbacoReason"] == "timeout"
-    assert 1 <= done["runtime"] < 20
+    assert 4 <= done["runtime"] < 30
     gone(engine, server, mark)
 
 

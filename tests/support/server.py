@@ -21,7 +21,7 @@ import urllib3
 from tests.support.session import GROUP
 
 #: longest a test waits for one thing to happen
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 #: below what the system hands out by itself, to listeners on port 0 and to every connection
